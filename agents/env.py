@@ -1,0 +1,199 @@
+"""One Gymnasium environment for every asset: an account trading one instrument, advanced by the simulation kernel.
+
+At decision t the agent sees features of bars <= t and its own state at t's close; the order trades at the open of
+t+1. So nothing it sees can know the price it gets.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from numba import njit
+
+from agents import own_state
+from agents.own_state import fill_own_state
+from agents.rewards import RewardSettings, reward_of, risk_adjusted
+from core.simulation import kernel
+from core.simulation.bars import validate_bars
+from core.simulation.rules import MarketRules
+
+CHOICE, TARGET = "choice", "target"
+LIMIT = 5.0
+
+
+@dataclass(frozen=True)
+class Market:
+    """What an environment plays on, one row per bar."""
+
+    features: np.ndarray  # (T, n) normalised, within +-5
+    open: np.ndarray  # (T,)
+    close: np.ndarray  # (T,)
+    volume: np.ndarray  # (T,), zeros where the instrument has none
+    fees: np.ndarray  # (T, 3) of fees_for(times)
+
+    def __post_init__(self) -> None:
+        arrays = validate_bars(self.open, self.close, self.volume, self.fees)
+        for name, array in zip(("open", "close", "volume", "fees"), arrays, strict=True):
+            object.__setattr__(self, name, np.array(array))  # writable copies: one compiled version serves all
+        features = np.array(self.features, dtype=float, order="C")
+        if features.ndim != 2 or len(features) != len(self.close):
+            raise ValueError(f"features has shape {features.shape}, expected ({len(self.close)}, n): one row per bar")
+        if not (np.abs(features) <= LIMIT).all():
+            raise ValueError("features must be normalised, within +-5 and without NaN; use Normaliser.apply")
+        object.__setattr__(self, "features", features)
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvConfig:
+    """How the environment plays. Raises: ValueError naming the field that makes no sense."""
+
+    action: str = CHOICE  # choice: 0 hold, 1 buy, 2 sell; target: position from -1 to 1
+    rules: MarketRules = field(default_factory=MarketRules)  # what trading costs and allows
+    reward: RewardSettings = field(default_factory=RewardSettings)  # weights of the reward's parts
+    start_cash: float = 50_000.0  # account currency
+    first: int = 0  # row of the first bar a decision may be made at
+    last: int | None = None  # row of the last bar, None for the market's last
+    episode_length: int | None = None  # bars of a random window, None for one pass from first to last
+
+    def __post_init__(self) -> None:
+        if self.action not in (CHOICE, TARGET):
+            raise ValueError(f"action must be {CHOICE} or {TARGET}, got {self.action!r}")
+        if not self.start_cash > 0:
+            raise ValueError(f"start_cash must be above 0, got {self.start_cash!r}")
+        if self.episode_length is not None and self.episode_length < 1:
+            raise ValueError(f"episode_length must be at least 1 bar or None, got {self.episode_length!r}")
+
+
+# Not cached on disk: the cache would not notice a change of the kernel it calls.
+@njit(fastmath=False)
+def _observe(
+    state: np.ndarray, close: float, features: np.ndarray, multiplier: float, scale: np.ndarray, out: np.ndarray
+) -> None:
+    n = len(features)
+    for i in range(n):
+        out[i] = features[i]
+    own = np.empty(4)
+    fill_own_state(
+        state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], close, state[kernel.EQUITY], state[kernel.PEAK],
+        state[kernel.AGE], multiplier, own,
+    )  # fmt: skip
+    for i in range(4):
+        out[n + i] = min(max(own[i] * scale[i], -5.0), 5.0)
+
+
+@njit(fastmath=False)
+def _step(
+    state: np.ndarray,
+    t: int,
+    action: float,
+    is_choice: bool,
+    features: np.ndarray,
+    open_: np.ndarray,
+    close: np.ndarray,
+    volume: np.ndarray,
+    fees: np.ndarray,
+    rules: np.ndarray,
+    weights: np.ndarray,
+    scale: np.ndarray,
+    out: np.ndarray,
+    observation: np.ndarray,
+) -> float:
+    """Decide at the close of t, trade and mark in bar t+1, write what it brought and what is seen then."""
+    quantity, equity = state[kernel.QUANTITY], state[kernel.EQUITY]
+    if is_choice:
+        target = kernel.target_for_choice(int(action), quantity, equity, close[t], rules)
+    else:
+        target = kernel.target_for_weight(action, quantity, equity, close[t], rules)
+    kernel.step_bar(state, open_[t + 1], close[t + 1], volume[t + 1], fees[t + 1], target, rules, out)
+    _observe(state, close[t + 1], features[t + 1], rules[kernel.RULE_MULTIPLIER], scale, observation)
+    return reward_of(
+        out[kernel.OUT_NET_RETURN], out[kernel.OUT_DRAWDOWN], out[kernel.OUT_VOLATILITY], out[kernel.OUT_COST], weights
+    )
+
+
+class TradingEnv(gymnasium.Env[np.ndarray, Any]):
+    """An account trading one instrument. Observation: (n + 4,) float32, normalised features then own state.
+
+    Training: episodes of `episode_length` bars from random starts. Evaluation: one pass, first to last.
+    `truncated` at the window's last bar, `terminated` after ruin. `info` holds the reward's components and the fill.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own convention)
+
+    def __init__(self, market: Market, config: EnvConfig) -> None:
+        last = len(market) - 1 if config.last is None else config.last
+        if not 0 <= config.first < last < len(market):
+            raise ValueError(
+                f"rows {config.first} to {last} of {len(market)} bars leave nothing to play; "
+                "expected 0 <= first < last < number of bars"
+            )
+        self.market, self.config, self.last = market, config, last
+        n_inputs = market.features.shape[1] + own_state.N_OWN
+        self.observation_space = spaces.Box(-LIMIT, LIMIT, (n_inputs,), np.float32)
+        self.is_choice = config.action == CHOICE
+        self.action_space = spaces.Discrete(3) if self.is_choice else spaces.Box(-1.0, 1.0, (1,), np.float32)
+        self.rules, self.weights = config.rules.as_array(), config.reward.as_array()
+        self.out = np.zeros(kernel.N_OUT)
+        self.t, self.end = config.first, last
+        self.state = kernel.new_state(config.start_cash)
+        # Lets Gymnasium's tools, its checker among them, make another one like this.
+        self.spec = EnvSpec("desk/Trading-v0", TradingEnv, kwargs={"market": market, "config": config})
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+        """Start flat with fresh cash. Returns: the first observation and {"row": bar number}."""
+        super().reset(seed=seed)
+        self.t, self.end = self.config.first, self.last
+        length = self.config.episode_length
+        if length is not None and length < self.last - self.config.first:
+            self.t = int(self.np_random.integers(self.config.first, self.last - length + 1))
+            self.end = self.t + length
+        self.state = kernel.new_state(self.config.start_cash)
+        observation = np.empty(self.observation_space.shape, np.float32)
+        _observe(
+            self.state, self.market.close[self.t], self.market.features[self.t], self.rules[kernel.RULE_MULTIPLIER],
+            own_state.SCALE, observation,
+        )  # fmt: skip
+        return observation, {"row": self.t}
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Carry out one decision through the next bar.
+
+        Raises: ValueError for a NaN action, one that is no choice, or a step after the end.
+        """
+        number = float(action) if self.is_choice else float(action[0])
+        if number != number:
+            raise ValueError("action is NaN: the policy has diverged; restart from a sound version")
+        if self.t >= self.end:
+            raise ValueError("the episode has ended: call reset() first")
+        market, observation = self.market, np.empty(self.observation_space.shape, np.float32)
+        earned = _step(
+            self.state, self.t, number, self.is_choice, market.features, market.open, market.close, market.volume,
+            market.fees, self.rules, self.weights, own_state.SCALE, self.out, observation,
+        )  # fmt: skip
+        self.t += 1
+        terminated = self.state[kernel.TERMINATED] != 0.0
+        return observation, earned, bool(terminated), bool(self.t >= self.end and not terminated), self._info()
+
+    def _info(self) -> dict[str, Any]:
+        out = self.out
+        components = {name: float(out[index]) for name, index in kernel.REWARD_COMPONENTS.items()}
+        components["risk_adjusted_return"] = risk_adjusted(
+            components["net_return"], components["volatility"], self.config.reward.volatility_floor
+        )
+        return {
+            "row": self.t,
+            "equity": float(self.state[kernel.EQUITY]),
+            "quantity": float(self.state[kernel.QUANTITY]),
+            "traded": float(out[kernel.OUT_TRADED]),
+            "price": float(out[kernel.OUT_PRICE]) if out[kernel.OUT_TRADED] != 0.0 else None,
+            "commission": float(out[kernel.OUT_COMMISSION]),
+            "slippage": float(out[kernel.OUT_SLIPPAGE]),
+            "exposure": float(out[kernel.OUT_EXPOSURE]),
+            "components": components,
+        }

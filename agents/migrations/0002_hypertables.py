@@ -1,0 +1,11 @@
+"""Decisions as a hypertable."""
+
+from django.db import migrations
+
+from core.hypertables import CreateHypertable
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agents", "0001_initial"), ("core", "0002_hypertables")]
+
+    operations = [CreateHypertable("decision", "1 year")]

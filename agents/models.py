@@ -1,0 +1,216 @@
+"""Agents, what they were trained into, how that was proven, and every decision they made."""
+
+from django.db import models
+from django.utils import timezone
+
+from core.models import Book, Instrument, JobRow
+from marketdata.models import DAY, Stream
+
+
+class Agent(JobRow):
+    """One strategy: an algorithm on an instrument, trading its own book of the account."""
+
+    class Algorithm(models.TextChoices):
+        PPO = "ppo", "PPO"
+        SAC = "sac", "SAC"
+
+    name = models.SlugField(max_length=60, unique=True)
+    algorithm = models.CharField(max_length=8, choices=Algorithm)
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="agents")
+    interval_seconds = models.IntegerField(default=DAY)
+    stream = models.ForeignKey(Stream, null=True, blank=True, on_delete=models.PROTECT, related_name="agents")
+    book = models.OneToOneField(Book, on_delete=models.PROTECT, related_name="agent")
+    deployed_version = models.ForeignKey(
+        "ModelVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="deployments"
+    )
+    deploy_when_proven = models.BooleanField(
+        default=True, help_text="On paper, a new version that passes its backtest starts trading by itself."
+    )
+    last_bar_time = models.DateTimeField(null=True, blank=True, help_text="Last bar it has completely dealt with.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def configuration(self) -> "AgentConfiguration":
+        """The newest configuration. Raises: DoesNotExist if the agent has none."""
+        return self.configurations.latest("version")
+
+
+class AgentConfiguration(models.Model):
+    """One version of an agent's settings; never edited, a change adds a version."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="configurations")
+    version = models.PositiveIntegerField()
+    data = models.JSONField(help_text="Features, market rules, reward weights, training; see docs/configuration.md.")
+    created_by = models.CharField(max_length=80, default="system")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["agent", "-version"]
+        constraints = [models.UniqueConstraint(fields=["agent", "version"], name="configuration_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.agent.name} settings v{self.version}"
+
+
+class TrainingRun(JobRow):
+    """One retraining: a study, the best trial, one look at the unseen period, one model version."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="training_runs")
+    configuration = models.ForeignKey(AgentConfiguration, on_delete=models.PROTECT, related_name="training_runs")
+    seed = models.PositiveIntegerField(default=1)
+    phase = models.CharField(max_length=60, blank=True)
+    progress = models.FloatField(default=0, help_text="0 to 1.")
+    n_trials = models.PositiveIntegerField(default=0)
+    n_steps_done = models.BigIntegerField(default=0)
+    n_steps_total = models.BigIntegerField(default=0)
+    steps_per_second = models.FloatField(default=0)
+    study_name = models.CharField(max_length=80, blank=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    created_by = models.CharField(max_length=80, default="system")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.agent.name} run {self.pk}"
+
+
+class Trial(models.Model):
+    """One try of a study: parameters, result on the validation period, how long it took."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "running"
+        DONE = "done", "done"
+        PRUNED = "pruned", "stopped early"
+        FAILED = "failed", "failed"
+
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="trials")
+    number = models.PositiveIntegerField()
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    seed = models.PositiveIntegerField()
+    parameters = models.JSONField(default=dict)
+    value = models.FloatField(null=True, blank=True, help_text="Validation Sharpe ratio after costs.")
+    metrics = models.JSONField(default=dict, blank=True)
+    duration_seconds = models.FloatField(null=True, blank=True)
+    is_best = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["run", "number"]
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="trial_once")]
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} trial {self.number}"
+
+
+class ModelVersion(models.Model):
+    """A trained policy and all that is needed to trust it and to make it again."""
+
+    class State(models.TextChoices):
+        REGISTERED = "registered", "registered, not yet proven"
+        PROVEN = "proven", "passed its backtest"
+        REFUSED = "refused", "failed its backtest"
+        DEPLOYED = "deployed", "trading"
+        ARCHIVED = "archived", "archived"
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="model_versions")
+    version = models.PositiveIntegerField()
+    run = models.OneToOneField(TrainingRun, on_delete=models.PROTECT, related_name="model_version")
+    state = models.CharField(max_length=10, choices=State, default=State.REGISTERED)
+    file = models.CharField(max_length=200, help_text="File name inside the models folder.")
+    sha256 = models.CharField(max_length=64, help_text="Of the whole file; loading is refused when it differs.")
+    weights_sha256 = models.CharField(max_length=64, help_text="Of the weights alone; equal seeds give equal hashes.")
+    seed = models.PositiveIntegerField()
+    data_fingerprint = models.CharField(max_length=64)
+    code_version = models.CharField(max_length=64)
+    library_versions = models.JSONField(default=dict)
+    features = models.JSONField(default=list)
+    normaliser = models.JSONField(default=dict)
+    parameters = models.JSONField(default=dict)
+    metrics = models.JSONField(default=dict)
+    study_name = models.CharField(max_length=80)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["agent", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["agent", "version"], name="model_version_once"),
+            models.CheckConstraint(condition=~models.Q(study_name=""), name="model_version_has_a_study"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.agent.name} v{self.version}"
+
+
+class Backtest(models.Model):
+    """One run of a model version over bars it was not trained on, against buying and holding."""
+
+    class Period(models.TextChoices):
+        VALIDATION = "validation", "validation"
+        UNSEEN = "unseen", "unseen"
+
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="backtests")
+    period = models.CharField(max_length=10, choices=Period)
+    from_time = models.DateTimeField()
+    to_time = models.DateTimeField()
+    n_bars = models.PositiveIntegerField()
+    metrics = models.JSONField(default=dict)
+    baseline_metrics = models.JSONField(default=dict, help_text="Buying on the first bar and holding, same costs.")
+    curve = models.JSONField(default=dict, help_text="Lists of equal length: time (seconds), equity, baseline, exposure.")
+    trades = models.JSONField(default=list)
+    reward_components = models.JSONField(default=dict)
+    checks = models.JSONField(default=list, help_text="Deployment checks: name, passed, value, limit.")
+    passed = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.model_version} {self.period}"
+
+
+class Decision(models.Model):
+    """What an agent wanted at the close of one bar, why, and what the risk gate said. A hypertable."""
+
+    class Verdict(models.TextChoices):
+        NO_ORDER = "no_order", "no order wanted"
+        APPROVED = "approved", "allowed"
+        RESIZED = "resized", "smaller order allowed"
+        DENIED = "denied", "denied"
+
+    time = models.DateTimeField(help_text="Start of the bar at whose close it was made.")
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="decisions")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="decisions")
+    model_version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="decisions")
+    configuration = models.ForeignKey(AgentConfiguration, on_delete=models.PROTECT, related_name="decisions")
+    action = models.FloatField(help_text="Choice number, or target position from -1 to 1.")
+    label = models.CharField(max_length=12, help_text="buy, sell or hold: what the policy wanted.")
+    confidence = models.FloatField(help_text="0 to 1.")
+    close = models.FloatField()
+    quantity_before = models.FloatField()
+    quantity_wanted = models.FloatField()
+    quantity_allowed = models.FloatField()
+    verdict = models.CharField(max_length=10, choices=Verdict)
+    reason_code = models.CharField(max_length=40, blank=True)
+    observation = models.JSONField(default=dict, help_text="Every input by name, before normalisation.")
+    rationale = models.JSONField(default=dict, help_text="Words, preferences, contributions, what would have changed it, checks.")
+    equity = models.FloatField()
+    reward = models.FloatField(null=True, blank=True)
+    reward_components = models.JSONField(default=dict, blank=True)
+    latency_ms = models.JSONField(default=dict, blank=True)
+    recorded_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-time", "-id"]
+        constraints = [models.UniqueConstraint(fields=["agent", "time"], name="decision_once_per_bar")]
+
+    def __str__(self) -> str:
+        return f"{self.agent.name} {self.label} at {self.time:%Y-%m-%d %H:%M}"

@@ -1,0 +1,85 @@
+"""Migration operation that turns a model's table into a TimescaleDB hypertable, and back."""
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation, OperationCategory
+from django.db.migrations.state import ProjectState
+
+
+class CreateHypertable(Operation):
+    """Partition a table by its `time` column; the primary key becomes (id, time), as hypertables require.
+
+    chunk: length of one partition, a PostgreSQL interval such as "1 year"; aim at chunks whose indexes fit in memory.
+    Backwards the rows are copied into an ordinary table with the same constraints and indexes.
+    """
+
+    reversible = True
+    category = OperationCategory.ALTERATION
+
+    def __init__(self, model_name: str, chunk: str) -> None:
+        self.model_name, self.chunk = model_name, chunk
+
+    def describe(self) -> str:
+        """One line for `migrate`."""
+        return f"Make {self.model_name} a hypertable, one chunk per {self.chunk}"
+
+    def deconstruct(self) -> tuple[str, list[Any], dict[str, Any]]:
+        """For Django's writer."""
+        return (type(self).__name__, [self.model_name, self.chunk], {})
+
+    def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        """Django's picture of the model stays the same."""
+
+    def database_forwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Widen the primary key, then create the hypertable with the rows that are there."""
+        table = to_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        name = schema_editor.quote_name(table)
+        schema_editor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {schema_editor.quote_name(table + '_pkey')}")
+        schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id, time)")
+        schema_editor.execute(
+            "SELECT create_hypertable(%s::regclass, by_range('time', %s::interval), migrate_data => true)",
+            [table, self.chunk],
+        )
+
+    def database_backwards(
+        self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        """Copy into an ordinary table, keep names of constraints and indexes, and put the narrow key back."""
+        table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        name, copy = schema_editor.quote_name(table), schema_editor.quote_name(table + "_plain")
+        rebuild = _definitions(schema_editor, table)
+        schema_editor.execute(f"CREATE TABLE {copy} (LIKE {name} INCLUDING DEFAULTS INCLUDING IDENTITY)")
+        schema_editor.execute(f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT * FROM {name}")
+        schema_editor.execute(f"DROP TABLE {name}")
+        schema_editor.execute(f"ALTER TABLE {copy} RENAME TO {name}")
+        schema_editor.execute(
+            f"SELECT setval(pg_get_serial_sequence(%s, 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {name}), false)",
+            [table],
+        )
+        schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
+        for statement in rebuild:
+            schema_editor.execute(statement)
+
+
+def _definitions(schema_editor: BaseDatabaseSchemaEditor, table: str) -> list[str]:
+    """Statements that create the constraints and indexes of a table again, without the key and TimescaleDB's own."""
+    name = schema_editor.quote_name(table)
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid = %s::regclass AND contype IN ('c', 'f', 'u') ORDER BY conname",
+            [table],
+        )
+        constraints = cursor.fetchall()
+        cursor.execute(
+            "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = current_schema() AND tablename = %s"
+            " AND indexname NOT IN (SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass)"
+            " AND indexname <> %s ORDER BY indexname",
+            [table, table, f"{table}_time_idx"],
+        )
+        indexes = cursor.fetchall()
+    added = [f"ALTER TABLE {name} ADD CONSTRAINT {schema_editor.quote_name(c)} {text}" for c, text in constraints]
+    return added + [definition for _, definition in indexes]

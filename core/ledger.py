@@ -1,0 +1,184 @@
+"""Double-entry in small: fills change cash and positions, closes change what they are worth. Decimal throughout."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import F
+
+from core.journal import record
+from core.models import Book, EquitySnapshot, Fill, Instrument, Order, Position
+from core.notices import notify
+
+PLACES = Decimal("0.0000000001")
+ZERO = Decimal(0)
+
+
+def to_money(value: float) -> Decimal:
+    """A float from the kernel as a ledger amount: its shortest decimal spelling, rounded to 10 places.
+
+    Raises: ValueError for NaN or infinity, which must never reach the ledger.
+    """
+    amount = Decimal(repr(float(value)))
+    if not amount.is_finite():
+        raise ValueError(f"money must be a finite number, got {value}: the fill or price it came from is broken")
+    return amount.quantize(PLACES)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One execution as the broker reports it; `quantity` is signed."""
+
+    execution_id: str
+    time: datetime
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    slippage: Decimal
+
+
+def average_after(quantity: Decimal, average: Decimal, traded: Decimal, price: Decimal) -> Decimal:
+    """Average entry price after a fill: weighted on increases, kept on reductions, the fill's after a reversal."""
+    after = quantity + traded
+    if after == 0:
+        return ZERO
+    if quantity == 0 or (quantity > 0) != (after > 0):
+        return price
+    if abs(after) > abs(quantity):
+        return ((quantity * average + traded * price) / after).quantize(PLACES)
+    return average
+
+
+def closed_result(quantity: Decimal, average: Decimal, traded: Decimal, price: Decimal, multiplier: Decimal) -> Decimal:
+    """Gain or loss, before costs, on the part of a position that a fill closes; 0 when it only adds."""
+    if quantity == 0 or (quantity > 0) == (traded > 0):
+        return ZERO
+    closed = min(abs(traded), abs(quantity)) * (1 if quantity > 0 else -1)
+    return closed * (price - average) * multiplier
+
+
+@transaction.atomic
+def apply_execution(order: Order, execution: Execution) -> Fill | None:
+    """Book one execution once: cash, position, order and fill change together or not at all.
+
+    Returns: the new fill, or None if this execution id is already in the ledger.
+    Raises: ValueError if it would fill more than was ordered or goes against the order's side.
+    """
+    book = Book.objects.select_for_update().get(pk=order.book_id)
+    order = Order.objects.select_for_update().select_related("instrument").get(pk=order.pk)
+    if Fill.objects.filter(execution_id=execution.execution_id).exists():
+        return None
+    _refuse_wrong_size(order, execution)
+    position, _ = Position.objects.select_for_update().get_or_create(book=book, instrument=order.instrument)
+    _change_position(position, execution, order.instrument.multiplier)
+    value = execution.quantity * execution.price * order.instrument.multiplier
+    Book.objects.filter(pk=book.pk).update(cash=F("cash") - value - execution.commission)
+    fill = Fill.objects.create(order=order, book=book, instrument=order.instrument, **vars(execution))
+    order.filled_quantity += abs(execution.quantity)
+    complete = order.filled_quantity == order.quantity
+    order.status = Order.Status.FILLED if complete else Order.Status.PARTIALLY_FILLED
+    order.save(update_fields=["filled_quantity", "status", "updated_at"])
+    _tell(fill, order)
+    return fill
+
+
+def _refuse_wrong_size(order: Order, execution: Execution) -> None:
+    if (execution.quantity > 0) != (order.side == Order.Side.BUY) or execution.quantity == 0:
+        raise ValueError(f"execution {execution.execution_id} of {execution.quantity} does not fit a {order.side} order")
+    if order.filled_quantity + abs(execution.quantity) > order.quantity:
+        raise ValueError(
+            f"execution {execution.execution_id} of {execution.quantity} overfills order {order.client_order_id}: "
+            f"{order.filled_quantity} of {order.quantity} were filled before; reconcile with the broker"
+        )
+
+
+def _change_position(position: Position, execution: Execution, multiplier: Decimal) -> None:
+    before, traded, price = position.quantity, execution.quantity, execution.price
+    result = closed_result(before, position.average_price, traded, price, multiplier)
+    position.average_price = average_after(before, position.average_price, traded, price)
+    position.quantity = before + traded
+    position.realised_result += result - execution.commission
+    reversed_ = before != 0 and position.quantity != 0 and (before > 0) != (position.quantity > 0)
+    if before == 0 or reversed_:
+        position.opened_at, position.age_bars = execution.time, 0
+    if position.quantity == 0:
+        position.opened_at, position.age_bars = None, 0
+    position.last_price = price
+    position.save()
+
+
+def _tell(fill: Fill, order: Order) -> None:
+    word = "Bought" if fill.quantity > 0 else "Sold"
+    record(
+        "order.filled",
+        f"{word} {abs(fill.quantity).normalize():f} {order.instrument.symbol} at {fill.price.normalize():f}",
+        actor=order.book.name,
+        subject=f"order:{order.pk}",
+        data={"commission": str(fill.commission), "slippage": str(fill.slippage), "time": fill.time.isoformat()},
+    )
+    notify("fill", book=order.book_id, instrument=order.instrument_id)
+
+
+@dataclass(frozen=True)
+class Valuation:
+    """What a book is worth: `equity` and `market_value` in account currency, `gross` the absolute position value."""
+
+    cash: Decimal
+    market_value: Decimal
+    gross: Decimal
+
+    @property
+    def equity(self) -> Decimal:
+        """Cash plus market value."""
+        return self.cash + self.market_value
+
+
+def value_book(book: Book) -> Valuation:
+    """Value a book at the last close of each of its positions."""
+    cash = Book.objects.values_list("cash", flat=True).get(pk=book.pk)
+    values = [
+        p.quantity * p.last_price * p.instrument.multiplier
+        for p in Position.objects.filter(book=book).exclude(quantity=0).select_related("instrument")
+    ]
+    return Valuation(cash=cash, market_value=sum(values, ZERO), gross=sum((abs(v) for v in values), ZERO))
+
+
+@transaction.atomic
+def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) -> EquitySnapshot:
+    """Value a book at the close of the bar that began at `time` and store it once.
+
+    A second call for the same bar returns the stored snapshot and changes nothing.
+    """
+    book = Book.objects.select_for_update().get(pk=book.pk)
+    stored = EquitySnapshot.objects.filter(book=book, time=time).first()
+    if stored:
+        return stored
+    Position.objects.filter(book=book, instrument=instrument).update(last_price=close, last_time=time)
+    Position.objects.filter(book=book, instrument=instrument).exclude(quantity=0).update(age_bars=F("age_bars") + 1)
+    worth = value_book(book)
+    book.peak_equity = max(book.peak_equity, worth.equity)
+    book.save(update_fields=["peak_equity"])
+    exposure = float(worth.market_value / worth.equity) if worth.equity > 0 else 0.0
+    snapshot = EquitySnapshot.objects.create(
+        time=time,
+        book=book,
+        cash=worth.cash,
+        equity=worth.equity,
+        exposure=exposure,
+        drawdown=float(1 - worth.equity / book.peak_equity) if book.peak_equity > 0 else 0.0,
+    )
+    notify("equity", book=book.pk)
+    return snapshot
+
+
+@transaction.atomic
+def cancel_order(order: Order, *, code: str, reason: str, actor: str = "system") -> bool:
+    """Cancel what is left of an open order. Returns: False if it was no longer open."""
+    changed = Order.objects.filter(pk=order.pk, status__in=Order.OPEN).update(
+        status=Order.Status.CANCELED, reason_code=code, reason=reason[:240]
+    )
+    if changed:
+        record("order.canceled", f"Order {order.client_order_id} canceled: {reason}", actor=actor, subject=f"order:{order.pk}")
+        notify("order", book=order.book_id)
+    return bool(changed)

@@ -1,0 +1,32 @@
+"""SQL that has no place in the ORM: advisory locks and what the server says of itself."""
+
+from django.db import connection
+
+
+def lock_holder(kind_number: int, pk: int) -> int | None:
+    """Backend pid of the session that holds the advisory lock of a job, or None if nobody runs it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND objsubid = 2"
+            " AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) LIMIT 1",
+            [kind_number, pk],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def end_backend(backend_pid: int) -> None:
+    """Close a database session, so that the lock of a hung process becomes free."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [backend_pid])
+
+
+def database_facts() -> tuple[str, str, int]:
+    """Server version, TimescaleDB version and edition, size of this database in bytes."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT current_setting('server_version'), extversion || ' ' || current_setting('timescaledb.license', true),"
+            " pg_database_size(current_database()) FROM pg_extension WHERE extname = 'timescaledb'"
+        )
+        version, timescale, size = cursor.fetchone()
+    return version, timescale, size

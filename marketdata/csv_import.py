@@ -1,0 +1,197 @@
+"""Reads a CSV file of bars: good rows become a series, bad rows are counted and listed. Pure, writes nothing.
+
+A row is bad when it has the wrong number of fields, a time that cannot be read, an empty or non-finite number, a price
+at or below 0, high below low, open or close outside them, negative volume, a time another row already has, or a time
+out of order. Of rows out of order the fewest go, so that one wrong date costs one row. Of two rows with one time
+the first is kept and the second is bad, whether its values are the same or not; the reason says which.
+A file sorted newest first as a whole is read from the bottom up. Row numbers are lines of the file; the header is 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+import numpy as np
+
+from marketdata.csv_rows import BadRow, RowReader
+from marketdata.row_order import longest_ascending, order_problems
+from marketdata.series import BarSeries
+
+SIZE_LIMIT_BYTES = 200 * 1024 * 1024
+MOST_PROBLEMS = 1_000
+DAY = 86_400
+_REQUIRED = ("time", "open", "high", "low", "close")
+_NAMES = {
+    **{name: "time" for name in ("time", "date", "timestamp", "datetime")},
+    **{name: name for name in ("open", "high", "low", "close", "volume")},
+    **{name: "adj_close" for name in ("adj_close", "adj close", "adjusted_close", "adjusted close")},
+}
+
+
+class CsvRefused(ValueError):
+    """The file as a whole cannot be read as bars; the message says what arrived, what was expected, what to do."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One row that was not imported."""
+
+    row: int  # line of the file, the header is 1
+    reason: str
+
+
+@dataclass(frozen=True)
+class ParsedBars:
+    """What a file held. n_rows = n_good + n_bad; blank lines are not rows."""
+
+    series: BarSeries
+    n_rows: int
+    n_good: int
+    n_bad: int
+    problems: list[Problem]  # the first 1,000 in file order; n_bad counts all
+    notes: list[str]  # about the file as a whole, such as columns that were ignored
+    interval_seconds: int  # median spacing of the good rows; a day when there are fewer than two
+    adj_close: np.ndarray | None = None  # (n_good,) when asked for
+
+
+@dataclass
+class _Rows:
+    """Rows that are good by themselves, in file order."""
+
+    numbers: list[int] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    values: list[tuple[float, ...]] = field(default_factory=list)  # open, high, low, close, volume, adj_close
+    problems: list[Problem] = field(default_factory=list)
+    n_bad: int = 0
+
+
+def read_file(path: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> bytes:
+    """The bytes of a file no larger than the limit. Raises: CsvRefused."""
+    try:
+        if not path.is_file():
+            raise CsvRefused(f"{path}: no such file; give the path of a CSV file")
+        size = path.stat().st_size
+        if size > size_limit_bytes:
+            raise CsvRefused(
+                f"{path.name} has {size:,} bytes, the limit is {size_limit_bytes:,}: split it into smaller files"
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise CsvRefused(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
+
+
+def parse_bars(
+    data: bytes, *, zone: tzinfo = UTC, time_format: str | None = None, with_adjusted: bool = False
+) -> ParsedBars:
+    """Read bars from the bytes of a CSV file (comma, semicolon or tab; UTF-8; any line ends).
+
+    zone: of times that name none. time_format: strptime format, None for ISO 8601 and epoch numbers.
+    with_adjusted: also read adj_close, a row without a good one is then bad.
+    Raises: CsvRefused when it is not text, is empty, or lacks a needed column. Bad rows never raise.
+    """
+    lines = io.StringIO(_text(data), newline=None)
+    header = next(lines, "")
+    if not header.strip():
+        raise CsvRefused("the file is empty: expected a header line and one line per bar")
+    delimiter = max(",;\t", key=header.count)
+    reader, notes = _read_header(_split(header, delimiter), with_adjusted, zone, time_format)
+    rows = _Rows()
+    for number, line in enumerate(lines, start=2):
+        if line.strip():
+            _read_row(rows, reader, number, _split(line, delimiter))
+    return _assemble(rows, notes, with_adjusted)
+
+
+def _text(data: bytes) -> str:
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise CsvRefused(
+            f"the file is not {encoding.removesuffix('-sig').upper()} text: byte {error.start} cannot be read; "
+            "save it as CSV in UTF-8"
+        ) from error
+    if "\0" in text:
+        raise CsvRefused(f"the file is not text: a zero byte at {text.index(chr(0))}; save it as CSV in UTF-8")
+    return text
+
+
+def _split(line: str, delimiter: str) -> list[str]:
+    """Fields of one line. Lines are split one by one, so an open quote spoils its own row only."""
+    line = line.rstrip("\n")
+    if '"' not in line:
+        return line.split(delimiter)
+    try:
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def _read_header(
+    names: list[str], with_adjusted: bool, zone: tzinfo, time_format: str | None
+) -> tuple[RowReader, list[str]]:
+    found = [name.strip().lower() for name in names]
+    positions: dict[str, int] = {}
+    for place, name in enumerate(found):
+        column = _NAMES.get(name)
+        if column in positions:
+            raise CsvRefused(f"two columns for {column}: {found[positions[column]]} and {name}; keep one of them")
+        if column:
+            positions[column] = place
+    missing = [name for name in (*_REQUIRED, *(["adj_close"] if with_adjusted else [])) if name not in positions]
+    if missing:
+        raise CsvRefused(
+            f"missing columns: {', '.join(missing)}. Found: {', '.join(found)[:200]}. Expected a header with time (or "
+            f"date, timestamp, datetime), open, high, low, close{', adj_close' if with_adjusted else ''}; volume is optional"
+        )
+    notes = [f"column ignored: {name or '(no name)'}" for name in found if name not in _NAMES]
+    if "volume" not in positions:
+        notes.append("no volume column: volume is 0")
+    if not with_adjusted and positions.pop("adj_close", None) is not None:
+        notes.append("adjusted close is not used: prices are imported as they are")
+    return RowReader(positions, len(names), zone, time_format), notes
+
+
+def _read_row(rows: _Rows, reader: RowReader, number: int, texts: list[str]) -> None:
+    try:
+        time, *values = reader.read(texts)
+    except BadRow as error:
+        rows.n_bad += 1
+        if len(rows.problems) < MOST_PROBLEMS:
+            rows.problems.append(Problem(number, str(error)))
+        return
+    rows.numbers.append(number)
+    rows.times.append(time)
+    rows.values.append(tuple(values))
+
+
+def _assemble(rows: _Rows, notes: list[str], with_adjusted: bool) -> ParsedBars:
+    times = np.array(rows.times, dtype=np.int64)
+    values = np.array(rows.values, dtype=np.float64).reshape(-1, 6)
+    numbers = np.array(rows.numbers, dtype=np.int64)
+    if times.size > 1 and times[0] > times[-1] and (np.diff(times) <= 0).all():
+        notes.append("rows are newest first: read from the bottom up")
+        times, values, numbers = times[::-1], values[::-1], numbers[::-1]
+    kept = longest_ascending(times)
+    unordered = [Problem(*problem) for problem in order_problems(times, values, numbers, kept, MOST_PROBLEMS)]
+    n_bad = rows.n_bad + int(times.size - kept.size)
+    times, values = times[kept], values[kept]
+    return ParsedBars(
+        series=BarSeries(times, *values[:, :5].T),
+        n_rows=int(times.size) + n_bad,
+        n_good=int(times.size),
+        n_bad=n_bad,
+        problems=sorted(rows.problems + unordered, key=lambda problem: problem.row)[:MOST_PROBLEMS],
+        notes=notes,
+        interval_seconds=_interval(times),
+        adj_close=values[:, 5] if with_adjusted else None,
+    )
+
+
+def _interval(times: np.ndarray) -> int:
+    """Usual distance of two bars: nights, weekends and gaps are the minority, so the median is not moved by them."""
+    return int(np.median(np.diff(times))) if times.size > 1 else DAY

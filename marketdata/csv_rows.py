@@ -1,0 +1,116 @@
+"""One line of a bar file: its time, its numbers, and in plain words what is wrong with it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, tzinfo
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_PRICES = ("open", "high", "low", "close")
+
+
+class BadRow(ValueError):
+    """This row cannot be used; the message says why. The other rows of the file can."""
+
+
+@dataclass(frozen=True)
+class RowReader:
+    """Turns the texts of one line into (time, open, high, low, close, volume, adj_close)."""
+
+    positions: Mapping[str, int]  # column -> place in the line; always time and the four prices
+    n_fields: int  # fields every line must have
+    zone: tzinfo = UTC  # of times that name no zone
+    time_format: str | None = None  # strptime format; None reads ISO 8601 and epoch seconds
+
+    def read(self, texts: list[str]) -> tuple[int, float, float, float, float, float, float]:
+        """Read one line. Volume is 0 and adj_close NaN when the file has no such column.
+
+        Returns: time in seconds since 1970 UTC, then six floats.
+        Raises: BadRow with the first thing that is wrong.
+        """
+        if len(texts) != self.n_fields:
+            raise BadRow(f"{len(texts)} fields, expected {self.n_fields} as in the header")
+        time = seconds(texts[self.positions["time"]].strip(), self.zone, self.time_format)
+        open_, high, low, close = (self._positive(name, texts) for name in _PRICES)
+        if high < low:
+            raise BadRow(f"high {high:g} is below low {low:g}")
+        for name, value in (("open", open_), ("close", close)):
+            if not low <= value <= high:
+                raise BadRow(f"{name} {value:g} is outside low {low:g} to high {high:g}")
+        volume = self._number("volume", texts) if "volume" in self.positions else 0.0
+        if volume < 0:
+            raise BadRow(f"volume is {volume:g}: it cannot be negative")
+        adjusted = self._positive("adj_close", texts) if "adj_close" in self.positions else math.nan
+        return time, open_, high, low, close, volume, adjusted
+
+    def _positive(self, name: str, texts: list[str]) -> float:
+        value = self._number(name, texts)
+        if value <= 0:
+            raise BadRow(f"{name} is {value:g}: a price must be above 0")
+        return value
+
+    def _number(self, name: str, texts: list[str]) -> float:
+        text = texts[self.positions[name]].strip()
+        if not text:
+            raise BadRow(f"{name} is empty")
+        try:
+            value = math.nan if "_" in text else float(text)  # Python would read 1_000 as a thousand
+        except ValueError:
+            raise BadRow(f"{name} is not a number: {_short(text)}") from None
+        if not math.isfinite(value):
+            raise BadRow(f"{name} is not a number: {_short(text)}")
+        return value
+
+
+def seconds(text: str, zone: tzinfo = UTC, time_format: str | None = None) -> int:
+    """Seconds since 1970 UTC of a date or time.
+
+    Without a format: ISO 8601 (2013-02-28, 20130228, 2013-02-28 14:30, ...Z, ...-05:00), epoch seconds (9 to 11 digits)
+    or epoch milliseconds (12 to 14 digits). A date alone is 00:00 UTC whatever the zone: it labels a session.
+    Forms such as 1/4/1999 are refused because they can mean two days: name the format for them.
+    Raises: BadRow.
+    """
+    if not text:
+        raise BadRow("time is empty")
+    if time_format is None and text.isascii() and text.isdigit() and 9 <= len(text) <= 14:
+        return _whole(int(text) if len(text) <= 11 else int(text) / 1000, text)
+    moment = _read_time(text, time_format)
+    if not isinstance(moment, datetime):
+        return (moment.toordinal() - _EPOCH_DAY) * 86_400
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+        # On the two days a year when clocks change, an hour happens twice or not at all.
+        if moment.utcoffset() != moment.replace(fold=1).utcoffset():
+            raise BadRow(f"time {_short(text)} happens twice or not at all in {zone}: give its UTC offset")
+    return _whole(moment.timestamp(), text)
+
+
+def _read_time(text: str, time_format: str | None) -> date:
+    """A datetime, or a plain date when the text holds no time of day."""
+    try:
+        if time_format is not None:
+            moment = datetime.strptime(text, time_format)
+            has_clock = any(code in time_format for code in ("%H", "%I", "%X", "%c"))
+            return moment if has_clock else moment.date()
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            return datetime.fromisoformat(text)
+    except ValueError:
+        expected = f"the format {time_format}" if time_format else "such as 2013-02-28 or 2013-02-28T14:30:00Z"
+        raise BadRow(f"time cannot be read: {_short(text)}, expected {expected}") from None
+
+
+def _whole(value: float, text: str) -> int:
+    if value != int(value):
+        raise BadRow(f"time {_short(text)} has a fraction of a second: a bar starts on a whole second")
+    if abs(value) > 253_402_300_799:  # the last second of the year 9999
+        raise BadRow(f"time {_short(text)} is beyond the year 9999")
+    return int(value)
+
+
+def _short(text: str) -> str:
+    """The text as it arrived, cut to what fits a message."""
+    return repr(text if len(text) <= 40 else text[:37] + "...")

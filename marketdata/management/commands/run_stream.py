@@ -1,0 +1,22 @@
+"""`manage.py run_stream ID`: the process of one stream. Started by a launcher; may be run by hand as a standby."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from core.jobs import hold
+from marketdata.models import Stream
+from marketdata.replay import Replay
+
+
+class Command(BaseCommand):
+    help = "Run one data stream until it ends or is stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", type=int, help="Number of the stream.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not Stream.objects.filter(pk=options["id"]).exists():
+            raise CommandError(f"there is no stream {options['id']}")
+        with hold("stream", options["id"]) as job:
+            Replay(job).run()

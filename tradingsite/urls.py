@@ -1,0 +1,16 @@
+"""Where every page lives."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import include, path
+
+from tradingsite.appearance import appearance
+
+urlpatterns = [
+    path("login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("appearance/", appearance, name="appearance"),
+    path("admin/", admin.site.urls),
+    path("stop/", include("risk.urls")),
+    path("", include("agents.urls")),
+]
