@@ -35,10 +35,11 @@ class PolicyFileError(ValueError):
 class PolicyOutput:
     """What the policy wants at one close."""
 
-    action: float  # choice number, or target position from -1 to 1 (from 0 without short selling)
+    action: float  # choice number, or target position from -1 to 1 as the network gives it
     label: str  # buy, sell or hold
     confidence: float  # 0 to 1
     preferences: dict[str, float]  # share per label, summing to 1
+    target: float | None = None  # SAC: the position meant, 0 for a negative action without short selling
     mean: float | None = None  # SAC: centre of the distribution before tanh
     deviation: float | None = None  # SAC: standard deviation before tanh
 
@@ -229,18 +230,13 @@ def target_output(mean: float, deviation: float, weight: float, rules: MarketRul
     lands within 0.25 of the target. Preferences: the chance that a draw would buy, hold or sell from this weight.
     """
     lowest = -1.0 if rules.short_selling else 0.0
-    action = max(float(np.tanh(mean)), lowest)
+    action = float(np.tanh(mean))
+    target = max(action, lowest)
     # Everything below the lowest position counts as the lowest, so its whole chance lies there.
-    low = -inf if action - NEAR <= lowest else action - NEAR
-    confidence = below(action + NEAR, mean, deviation) - below(low, mean, deviation)
-    return PolicyOutput(
-        action,
-        target_label(action, weight, rules),
-        confidence,
-        target_preferences(mean, deviation, weight, rules),
-        mean,
-        deviation,
-    )
+    low = -inf if target - NEAR <= lowest else target - NEAR
+    confidence = below(target + NEAR, mean, deviation) - below(low, mean, deviation)
+    label, preferences = target_label(action, weight, rules), target_preferences(mean, deviation, weight, rules)
+    return PolicyOutput(action, label, confidence, preferences, target, mean, deviation)
 
 
 def below(action: float, mean: float, deviation: float) -> float:

@@ -16,13 +16,23 @@ Beyond rounding means more than the last printed digits of close and adj_close c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import numpy as np
 
 from marketdata.series import BarSeries
 
-_FORWARD = ((6, 5), (5, 4), (4, 3), (7, 5), (3, 2), (5, 3), *((n, 1) for n in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)), (5, 2))
+_FORWARD = (
+    (6, 5),
+    (5, 4),
+    (4, 3),
+    (7, 5),
+    (3, 2),
+    (5, 3),
+    *((n, 1) for n in (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50)),
+    (5, 2),
+)
 _RATIOS = np.array(sorted({a / b for a, b in _FORWARD} | {b / a for a, b in _FORWARD}))
 _SPLIT_TOLERANCE = 0.005
 _MOST_DECIMALS = 8
@@ -37,6 +47,15 @@ class CorporateAction:
     ratio: float  # factor after divided by factor before; 2.0 for a 2:1 split
     amount: float  # dividend per share in the money of that day; 0 for a split
 
+    @property
+    def date(self) -> str:
+        """ISO date of the bar."""
+        return datetime.fromtimestamp(self.time, UTC).date().isoformat()
+
+    def as_json(self) -> dict[str, str | float]:
+        """For the journal and --json."""
+        return {"date": self.date, "kind": self.kind, "ratio": self.ratio, "amount": self.amount}
+
 
 @dataclass(frozen=True)
 class AdjustedBars:
@@ -46,7 +65,9 @@ class AdjustedBars:
     actions: list[CorporateAction]
 
 
-def adjust_bars(series: BarSeries, adj_close: np.ndarray, *, dividend_base: Literal["previous_close", "close"] = "previous_close") -> AdjustedBars:
+def adjust_bars(
+    series: BarSeries, adj_close: np.ndarray, *, dividend_base: Literal["previous_close", "close"] = "previous_close"
+) -> AdjustedBars:
     """Adjust prices by adj_close / close and volume by splits only; the last bar keeps its traded price and volume.
 
     adj_close: shape (T,), > 0.

@@ -39,7 +39,10 @@ def constructed_leverage(series: BarSeries, terms: LeverageTerms, *, start_value
     before = np.concatenate([series.open[:1], series.close[:-1]])
     costs = _costs(series.time, terms)
     growth = np.stack(
-        [1.0 + terms.factor * (price / before - 1.0) - costs for price in (series.open, series.high, series.low, series.close)]
+        [
+            1.0 + terms.factor * (price / before - 1.0) - costs
+            for price in (series.open, series.high, series.low, series.close)
+        ]
     )
     lost = np.flatnonzero(growth[3] <= _FLOOR)
     if lost.size:

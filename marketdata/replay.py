@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Q
@@ -77,8 +77,7 @@ class Replay:
             self.ahead = next_bar_times(
                 list(stream.instruments.values_list("pk", flat=True)),
                 stream.interval_seconds,
-                after=stream.cursor,
-                start=stream.from_time,
+                after=stream.cursor or stream.from_time - timedelta(microseconds=1),
                 until=stream.to_time,
                 limit=READ_AHEAD,
             )

@@ -68,27 +68,17 @@ def annual_return(equity: np.ndarray, periods_per_year: float) -> float:
     equity, periods = _checked(equity), _checked_periods(periods_per_year)
     if equity.size < 2:
         return float("nan")
-    with np.errstate(
-        over="ignore"
-    ):  # a few lucky minutes grow past any float in a year: inf
-        return float(
-            np.power(equity[-1] / equity[0], periods / (equity.size - 1)) - 1.0
-        )
+    with np.errstate(over="ignore"):  # a few lucky minutes grow past any float in a year: inf
+        return float(np.power(equity[-1] / equity[0], periods / (equity.size - 1)) - 1.0)
 
 
 def annual_volatility(equity: np.ndarray, periods_per_year: float) -> float:
     """Sample standard deviation (ddof 1) of returns times sqrt(periods_per_year); NaN for fewer than two returns."""
     returned, periods = returns(equity), _checked_periods(periods_per_year)
-    return (
-        float(returned.std(ddof=1) * np.sqrt(periods))
-        if returned.size > 1
-        else float("nan")
-    )
+    return float(returned.std(ddof=1) * np.sqrt(periods)) if returned.size > 1 else float("nan")
 
 
-def sharpe_ratio(
-    equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0
-) -> float:
+def sharpe_ratio(equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0) -> float:
     """Mean excess return over its sample standard deviation (ddof 1), annualised by sqrt(periods_per_year).
 
     equity: shape (T,), > 0; rate_per_year: simple interest as a fraction, spread evenly over the bars.
@@ -99,14 +89,10 @@ def sharpe_ratio(
     excess = returns(equity) - rate_per_year / periods
     if excess.size < 2:
         return float("nan")
-    return _ratio(float(excess.mean()), float(excess.std(ddof=1))) * float(
-        np.sqrt(periods)
-    )
+    return _ratio(float(excess.mean()), float(excess.std(ddof=1))) * float(np.sqrt(periods))
 
 
-def sortino_ratio(
-    equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0
-) -> float:
+def sortino_ratio(equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0) -> float:
     """Mean excess return over its downside deviation, annualised by sqrt(periods_per_year).
 
     Downside deviation: root of the mean of min(0, excess)^2 over all bars, the good ones counting as 0.
@@ -153,9 +139,7 @@ def exposure_share(quantity: np.ndarray) -> float:
     return float((quantity != 0).mean()) if quantity.size else float("nan")
 
 
-def turnover(
-    traded_value: np.ndarray, equity: np.ndarray, periods_per_year: float
-) -> float:
+def turnover(traded_value: np.ndarray, equity: np.ndarray, periods_per_year: float) -> float:
     """Value bought and sold per year as a multiple of mean equity: in and out once a year is 2.
 
     traded_value: shape (T,), account currency, signed or not; equity: shape (T,), > 0.
@@ -164,15 +148,11 @@ def turnover(
     equity, periods = _checked(equity), _checked_periods(periods_per_year)
     traded = np.abs(np.asarray(traded_value, dtype=float))
     if traded.shape != equity.shape:
-        raise ValueError(
-            f"traded_value has shape {traded.shape}, expected {equity.shape} like equity; one per bar"
-        )
+        raise ValueError(f"traded_value has shape {traded.shape}, expected {equity.shape} like equity; one per bar")
     return float(traded.sum() / equity.mean() * periods / equity.size)
 
 
-def summary(
-    equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0
-) -> dict[str, float]:
+def summary(equity: np.ndarray, periods_per_year: float, rate_per_year: float = 0.0) -> dict[str, float]:
     """The metrics that need nothing but equity, by name; values may be NaN, see each function. Raises: as drawdown."""
     return {
         "total_return": total_return(equity),
@@ -194,29 +174,19 @@ def _ratio(dividend: float, divisor: float) -> float:
 
 def _checked(equity: np.ndarray) -> np.ndarray:
     equity = np.asarray(equity, dtype=float)
-    if (
-        equity.ndim != 1
-        or equity.size == 0
-        or not (np.isfinite(equity) & (equity > 0)).all()
-    ):
-        raise ValueError(
-            "equity must be one non-empty, positive row: pass account value per bar, not returns"
-        )
+    if equity.ndim != 1 or equity.size == 0 or not (np.isfinite(equity) & (equity > 0)).all():
+        raise ValueError("equity must be one non-empty, positive row: pass account value per bar, not returns")
     return equity
 
 
 def _checked_periods(periods_per_year: float) -> float:
     if not 0 < periods_per_year < float("inf"):
-        raise ValueError(
-            f"periods_per_year must be above 0, got {periods_per_year!r}; daily bars have 252"
-        )
+        raise ValueError(f"periods_per_year must be above 0, got {periods_per_year!r}; daily bars have 252")
     return float(periods_per_year)
 
 
 def _checked_results(trade_results: np.ndarray) -> np.ndarray:
     results = np.asarray(trade_results, dtype=float)
     if not np.isfinite(results).all():
-        raise ValueError(
-            "trade_results holds NaN or inf: pass the closed trades' results in account currency"
-        )
+        raise ValueError("trade_results holds NaN or inf: pass the closed trades' results in account currency")
     return results

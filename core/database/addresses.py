@@ -15,7 +15,7 @@ NAME = "desk"
 HOST = "127.0.0.1"
 CONNECT_SECONDS = 10
 # Spellings that Django's URL readers accept and libpq does not.
-SCHEMES = {"psql": "postgresql", "pgsql": "postgresql", "timescale": "postgresql", "timescaledb": "postgresql"}
+SCHEMES = {"psql": "postgresql", "pgsql": "postgresql", "timescale": "postgresql"}
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,8 @@ def _clean_archives(folder: Path, packages: list[Package]) -> Path:
 
 def _unpack(files: list[Path], binaries: Path) -> None:
     """Unpack beside the goal and rename: whoever looks sees nothing, or everything."""
+    for left_over in binaries.parent.glob("binaries.*"):
+        shutil.rmtree(left_over, ignore_errors=True)
     new = Path(tempfile.mkdtemp(prefix="binaries.", dir=binaries.parent))
     try:
         for file in files:

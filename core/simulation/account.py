@@ -55,54 +55,27 @@ class SimulatedAccount:
 
     def target_for_weight(self, action: float, close: float) -> float:
         """Target quantity of a continuous action at this close."""
-        return float(
-            kernel.target_for_weight(
-                float(action), self.quantity, self.equity, float(close), self.vector
-            )
-        )
+        return float(kernel.target_for_weight(float(action), self.quantity, self.equity, float(close), self.vector))
 
     def target_for_choice(self, choice: int, close: float) -> float:
         """Target quantity of one of the three actions at this close."""
-        return float(
-            kernel.target_for_choice(
-                int(choice), self.quantity, self.equity, float(close), self.vector
-            )
-        )
+        return float(kernel.target_for_choice(int(choice), self.quantity, self.equity, float(close), self.vector))
 
     def step(
-        self,
-        open_: float,
-        close: float,
-        volume: float,
-        target: float,
-        fees: np.ndarray | None = None,
+        self, open_: float, close: float, volume: float, target: float, fees: np.ndarray | None = None
     ) -> BarResult:
         """One bar with the target decided at the previous close; fees: shape (3,) from ``fees_for``, or None."""
         row = np.zeros(kernel.N_FEES) if fees is None else np.asarray(fees, dtype=float)
         if row.shape != (kernel.N_FEES,):
-            raise ValueError(
-                f"fees has shape {row.shape}, expected (3,): pass one row of fees_for(times)"
-            )
+            raise ValueError(f"fees has shape {row.shape}, expected (3,): pass one row of fees_for(times)")
         out = np.empty(kernel.N_OUT)
-        kernel.step_bar(
-            self.state,
-            float(open_),
-            float(close),
-            float(volume),
-            row,
-            float(target),
-            self.vector,
-            out,
-        )
+        kernel.step_bar(self.state, float(open_), float(close), float(volume), row, float(target), self.vector, out)
         return BarResult(
             traded=float(out[kernel.OUT_TRADED]),
             price=float(out[kernel.OUT_PRICE]),
             commission=float(out[kernel.OUT_COMMISSION]),
             slippage=float(out[kernel.OUT_SLIPPAGE]),
-            rewards={
-                name: float(out[index])
-                for name, index in kernel.REWARD_COMPONENTS.items()
-            },
+            rewards={name: float(out[index]) for name, index in kernel.REWARD_COMPONENTS.items()},
             exposure=float(out[kernel.OUT_EXPOSURE]),
             terminated=self.terminated,
         )

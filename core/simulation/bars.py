@@ -14,50 +14,25 @@ def validate_bars(
     Returns: (open, close, volume, fees).
     Raises: ValueError naming the array and row that is missing, not positive, or of another length.
     """
-    prices = {
-        name: np.ascontiguousarray(array, dtype=float)
-        for name, array in (("open", open_), ("close", close))
-    }
+    prices = {name: np.ascontiguousarray(array, dtype=float) for name, array in (("open", open_), ("close", close))}
     volumes = np.ascontiguousarray(volume, dtype=float)
     n_bars = prices["close"].size
-    rows = (
-        np.zeros((n_bars, 3))
-        if fees is None
-        else np.ascontiguousarray(fees, dtype=float)
-    )
+    rows = np.zeros((n_bars, 3)) if fees is None else np.ascontiguousarray(fees, dtype=float)
     if n_bars == 0:
         raise ValueError("no bars arrived; at least one is needed")
     for name, array in {**prices, "volume": volumes}.items():
         if array.shape != (n_bars,):
-            raise ValueError(
-                f"{name} has shape {array.shape}, expected ({n_bars},) like close; align the arrays"
-            )
+            raise ValueError(f"{name} has shape {array.shape}, expected ({n_bars},) like close; align the arrays")
     if rows.shape != (n_bars, 3):
-        raise ValueError(
-            f"fees has shape {rows.shape}, expected ({n_bars}, 3); pass fees_for(times)"
-        )
+        raise ValueError(f"fees has shape {rows.shape}, expected ({n_bars}, 3); pass fees_for(times)")
     for name, array in prices.items():
-        _refuse(
-            name, array, ~(np.isfinite(array) & (array > 0)), "a finite price above 0"
-        )
-    _refuse(
-        "volume",
-        volumes,
-        ~(np.isfinite(volumes) & (volumes >= 0)),
-        "a finite volume of at least 0",
-    )
-    _refuse(
-        "fees",
-        rows,
-        ~(np.isfinite(rows) & (rows >= 0)).all(axis=1),
-        "finite fees of at least 0",
-    )
+        _refuse(name, array, ~(np.isfinite(array) & (array > 0)), "a finite price above 0")
+    _refuse("volume", volumes, ~(np.isfinite(volumes) & (volumes >= 0)), "a finite volume of at least 0")
+    _refuse("fees", rows, ~(np.isfinite(rows) & (rows >= 0)).all(axis=1), "finite fees of at least 0")
     return prices["open"], prices["close"], volumes, rows
 
 
 def _refuse(name: str, array: np.ndarray, bad: np.ndarray, expected: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{name}: row {row} is {array[row]}, expected {expected}; drop or repair the bar first"
-        )
+        raise ValueError(f"{name}: row {row} is {array[row]}, expected {expected}; drop or repair the bar first")

@@ -41,16 +41,11 @@ class FeeTable:
 def load_fees(path: Path = FEE_FILE) -> FeeTable:
     """Read a fee file. Raises: ValueError if its dates do not ascend."""
     raw = json.loads(path.read_text(encoding="utf-8"))
-    sec, taf = (
-        raw["sec_usd_per_million"]["rows"],
-        raw["finra_taf_usd_per_share"]["rows"],
-    )
+    sec, taf = (raw["sec_usd_per_million"]["rows"], raw["finra_taf_usd_per_share"]["rows"])
     return FeeTable(
         version=raw["version"],
         commissions={
-            name: PerShareSchedule(
-                row["per_share"], row["minimum"], row["maximum_fraction"], row["source"]
-            )
+            name: PerShareSchedule(row["per_share"], row["minimum"], row["maximum_fraction"], row["source"])
             for name, row in raw["commissions"].items()
         },
         sec_dates=_dates(sec, path),
@@ -64,9 +59,7 @@ def load_fees(path: Path = FEE_FILE) -> FeeTable:
 def _dates(rows: list[dict], path: Path) -> np.ndarray:
     dates = np.array([row["valid_from"] for row in rows], dtype="datetime64[D]")
     if (np.diff(dates) <= np.timedelta64(0, "D")).any():
-        raise ValueError(
-            f"{path.name}: valid_from dates must ascend, got {dates.tolist()}; sort the rows"
-        )
+        raise ValueError(f"{path.name}: valid_from dates must ascend, got {dates.tolist()}; sort the rows")
     return dates
 
 
@@ -79,19 +72,11 @@ def fees_for(times: ArrayLike, table: FeeTable | None = None) -> np.ndarray:
     Raises: ValueError for a missing time or one before the table begins.
     """
     table = table or load_fees()
-    dates = np.atleast_1d(np.asarray(times, dtype="datetime64[ns]")).astype(
-        "datetime64[D]"
-    )
+    dates = np.atleast_1d(np.asarray(times, dtype="datetime64[ns]")).astype("datetime64[D]")
     if np.isnat(dates).any():
-        raise ValueError(
-            f"times: row {int(np.flatnonzero(np.isnat(dates))[0])} is missing; every bar needs a time"
-        )
+        raise ValueError(f"times: row {int(np.flatnonzero(np.isnat(dates))[0])} is missing; every bar needs a time")
     sec = np.searchsorted(table.sec_dates, dates, side="right") - 1
     taf = np.searchsorted(table.taf_dates, dates, side="right") - 1
     if (sec < 0).any() or (taf < 0).any():
-        raise ValueError(
-            f"times: {dates.min()} lies before the fee table's first row; add a row to {FEE_FILE.name}"
-        )
-    return np.column_stack(
-        [table.sec_rates[sec], table.taf_rates[taf], table.taf_caps[taf]]
-    )
+        raise ValueError(f"times: {dates.min()} lies before the fee table's first row; add a row to {FEE_FILE.name}")
+    return np.column_stack([table.sec_rates[sec], table.taf_rates[taf], table.taf_caps[taf]])

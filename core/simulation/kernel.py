@@ -38,9 +38,7 @@ N_RULES = 18
 
 SCHEDULE_NONE = 0
 SCHEDULE_BPS = 1
-SCHEDULE_PER_SHARE = (
-    2  # US shares: per-share price with minimum and maximum, regulatory fees on sells
-)
+SCHEDULE_PER_SHARE = 2  # US shares: per-share price with minimum and maximum, regulatory fees on sells
 
 # One row of regulatory fees.
 FEE_SEC_RATE = 0
@@ -99,9 +97,7 @@ WORST_LOGGED_RETURN = -1.0 + 1e-6
 
 
 @njit(cache=True, fastmath=False)
-def fill_price(
-    reference: float, traded: float, volume: float, rules: np.ndarray
-) -> float:
+def fill_price(reference: float, traded: float, volume: float, rules: np.ndarray) -> float:
     """Price of an order of ``traded`` (buys > 0, sells < 0): spread and impact, then the tick against the trader.
 
     reference: market price (the bar's open); volume: of the bar, in units of the instrument; 0 means no impact.
@@ -109,10 +105,7 @@ def fill_price(
     """
     slip_bps = rules[RULE_HALF_SPREAD_BPS]
     if volume > 0.0:
-        slip_bps += (
-            rules[RULE_IMPACT_BPS]
-            * (abs(traded) / volume) ** rules[RULE_IMPACT_EXPONENT]
-        )
+        slip_bps += rules[RULE_IMPACT_BPS] * (abs(traded) / volume) ** rules[RULE_IMPACT_EXPONENT]
     tick = rules[RULE_TICK_SIZE]
     if traded >= 0.0:
         price = reference * (1.0 + slip_bps / 1e4)
@@ -124,9 +117,7 @@ def fill_price(
 
 
 @njit(cache=True, fastmath=False)
-def commission(
-    traded: float, price: float, fees: np.ndarray, rules: np.ndarray
-) -> float:
+def commission(traded: float, price: float, fees: np.ndarray, rules: np.ndarray) -> float:
     """Commission of one order in one bar, regulatory fees on sells included. Not rounded, >= 0.
 
     fees: shape (3,): SEC rate (fraction of value), FINRA TAF per share, TAF cap per order; used by US schedules only.
@@ -140,16 +131,12 @@ def commission(
     paid = max(rules[RULE_COMMISSION_MINIMUM], rules[RULE_COMMISSION_PER_SHARE] * n)
     paid = min(paid, rules[RULE_COMMISSION_MAXIMUM_FRACTION] * value)
     if traded < 0.0:
-        paid += fees[FEE_SEC_RATE] * value + min(
-            fees[FEE_TAF_PER_SHARE] * n, fees[FEE_TAF_CAP]
-        )
+        paid += fees[FEE_SEC_RATE] * value + min(fees[FEE_TAF_PER_SHARE] * n, fees[FEE_TAF_CAP])
     return paid
 
 
 @njit(cache=True, fastmath=False)
-def quantity_for_weight(
-    weight: float, equity: float, close: float, rules: np.ndarray
-) -> float:
+def quantity_for_weight(weight: float, equity: float, close: float, rules: np.ndarray) -> float:
     """Signed quantity worth ``weight`` of equity at the close, toward zero in whole lots. 0 without equity."""
     if equity <= 0.0:
         return 0.0  # a negative equity would turn the sign of the position around
@@ -158,9 +145,7 @@ def quantity_for_weight(
 
 
 @njit(cache=True, fastmath=False)
-def target_for_choice(
-    choice: int, quantity: float, equity: float, close: float, rules: np.ndarray
-) -> float:
+def target_for_choice(choice: int, quantity: float, equity: float, close: float, rules: np.ndarray) -> float:
     """Target quantity of the three actions, decided at the close.
 
     choice: 0 hold keeps the quantity; 1 buy aims at +max_weight; 2 sell aims at 0, or -max_weight with short selling.
@@ -178,9 +163,7 @@ def target_for_choice(
 
 
 @njit(cache=True, fastmath=False)
-def target_for_weight(
-    action: float, quantity: float, equity: float, close: float, rules: np.ndarray
-) -> float:
+def target_for_weight(action: float, quantity: float, equity: float, close: float, rules: np.ndarray) -> float:
     """Target quantity of the continuous action, decided at the close.
 
     action: clipped to [0, 1], or [-1, 1] with short selling, then times max_weight. A change of weight smaller than
@@ -200,27 +183,18 @@ def target_for_weight(
 
 
 @njit(cache=True, fastmath=False)
-def _largest_at_open(
-    target: float, quantity: float, cash: float, open_price: float, rules: np.ndarray
-) -> float:
+def _largest_at_open(target: float, quantity: float, cash: float, open_price: float, rules: np.ndarray) -> float:
     """Most units equity at the open can carry under the leverage limit on the target's side, >= 0."""
     multiplier, lot = rules[RULE_MULTIPLIER], rules[RULE_LOT]
     side = 1.0 if target > 0.0 else -1.0
     price = open_price * (1.0 + side * rules[RULE_HALF_SPREAD_BPS] / 1e4)
     equity = cash + quantity * open_price * multiplier
-    return max(
-        np.floor(rules[RULE_LEVERAGE] * equity / (price * multiplier) / lot) * lot, 0.0
-    )
+    return max(np.floor(rules[RULE_LEVERAGE] * equity / (price * multiplier) / lot) * lot, 0.0)
 
 
 @njit(cache=True, fastmath=False)
 def allowed_at_open(
-    quantity: float,
-    target: float,
-    cash: float,
-    open_price: float,
-    volume: float,
-    rules: np.ndarray,
+    quantity: float, target: float, cash: float, open_price: float, volume: float, rules: np.ndarray
 ) -> float:
     """The quantity the account may hold after the order from ``quantity`` to ``target`` at the open.
 
@@ -247,9 +221,7 @@ def allowed_at_open(
 
 
 @njit(cache=True, fastmath=False)
-def _average_after(
-    quantity: float, average_price: float, traded: float, price: float
-) -> float:
+def _average_after(quantity: float, average_price: float, traded: float, price: float) -> float:
     """Average price after a fill: weighted on increases, kept on reductions, the fill's on open and reversal."""
     if quantity == 0.0:
         return price
@@ -282,11 +254,7 @@ def trade_at_open(
     paid = commission(traded, price, fees, rules)
     new_cash = cash - traded * price * rules[RULE_MULTIPLIER] - paid
     # The difference of two fractional lots may miss zero by a hair; the allowed quantity says exactly when flat.
-    new_average = (
-        0.0
-        if new_quantity == 0.0
-        else _average_after(quantity, average_price, traded, price)
-    )
+    new_average = 0.0 if new_quantity == 0.0 else _average_after(quantity, average_price, traded, price)
     return traded, price, paid, new_cash, new_quantity, new_average
 
 
@@ -294,9 +262,7 @@ def trade_at_open(
 def new_state(start_cash: float) -> np.ndarray:
     """State vector (N_STATE,) of a flat account. Raises: ValueError unless start_cash > 0."""
     if not start_cash > 0.0:
-        raise ValueError(
-            "start_cash must be positive: pass the account's starting cash"
-        )
+        raise ValueError("start_cash must be positive: pass the account's starting cash")
     state = np.zeros(N_STATE)
     state[CASH] = state[EQUITY] = state[PEAK] = state[START_EQUITY] = start_cash
     return state
@@ -340,22 +306,9 @@ def step_bar(
     if state[PENDING_FORCE] != 0.0:
         target = 0.0
         state[TERMINATED] = 1.0
-    quantity, equity_before, drawdown_before = (
-        state[QUANTITY],
-        state[EQUITY],
-        state[DRAWDOWN],
-    )
-    traded, price, paid, state[CASH], state[QUANTITY], state[AVERAGE_PRICE] = (
-        trade_at_open(
-            quantity,
-            target,
-            state[CASH],
-            state[AVERAGE_PRICE],
-            open_,
-            volume,
-            fees,
-            rules,
-        )
+    quantity, equity_before, drawdown_before = (state[QUANTITY], state[EQUITY], state[DRAWDOWN])
+    traded, price, paid, state[CASH], state[QUANTITY], state[AVERAGE_PRICE] = trade_at_open(
+        quantity, target, state[CASH], state[AVERAGE_PRICE], open_, volume, fees, rules
     )
     net_return = _mark_at_close(state, close, rules)
     if state[QUANTITY] == 0.0:
@@ -365,15 +318,8 @@ def step_bar(
     if state[EQUITY] <= rules[RULE_RUIN_FRACTION] * state[START_EQUITY]:
         state[PENDING_FORCE] = 1.0
 
-    slippage = (
-        (price - open_) * traded * rules[RULE_MULTIPLIER] if traded != 0.0 else 0.0
-    )
-    out[OUT_TRADED], out[OUT_PRICE], out[OUT_COMMISSION], out[OUT_SLIPPAGE] = (
-        traded,
-        price,
-        paid,
-        slippage,
-    )
+    slippage = (price - open_) * traded * rules[RULE_MULTIPLIER] if traded != 0.0 else 0.0
+    out[OUT_TRADED], out[OUT_PRICE], out[OUT_COMMISSION], out[OUT_SLIPPAGE] = (traded, price, paid, slippage)
     out[OUT_NET_RETURN] = net_return
     out[OUT_LOG_RETURN] = math.log1p(max(net_return, WORST_LOGGED_RETURN))
     out[OUT_DRAWDOWN] = -max(0.0, state[DRAWDOWN] - drawdown_before)
@@ -396,42 +342,23 @@ def _run(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The whole series; see run_targets."""
     n_bars = len(close)
-    if (
-        len(open_) != n_bars
-        or len(volume) != n_bars
-        or len(fees) != n_bars
-        or len(decisions) != n_bars
-    ):
-        raise ValueError(
-            "open, close, volume, fees and decisions must have one row per bar each"
-        )
+    if len(open_) != n_bars or len(volume) != n_bars or len(fees) != n_bars or len(decisions) != n_bars:
+        raise ValueError("open, close, volume, fees and decisions must have one row per bar each")
     state = new_state(start_cash)
-    equity, quantity, out = (
-        np.empty(n_bars),
-        np.empty(n_bars),
-        np.empty((n_bars, N_OUT)),
-    )
+    equity, quantity, out = (np.empty(n_bars), np.empty(n_bars), np.empty((n_bars, N_OUT)))
     fills, n_fills = np.empty((n_bars, N_FILL)), 0
     target = 0.0
     for t in range(n_bars):
         step_bar(state, open_[t], close[t], volume[t], fees[t], target, rules, out[t])
         equity[t], quantity[t] = state[EQUITY], state[QUANTITY]
         if out[t, OUT_TRADED] != 0.0:
-            fills[n_fills, FILL_BAR], fills[n_fills, FILL_QUANTITY] = (
-                t,
-                out[t, OUT_TRADED],
-            )
-            fills[n_fills, FILL_PRICE], fills[n_fills, FILL_COMMISSION] = (
-                out[t, OUT_PRICE],
-                out[t, OUT_COMMISSION],
-            )
+            fills[n_fills, FILL_BAR], fills[n_fills, FILL_QUANTITY] = (t, out[t, OUT_TRADED])
+            fills[n_fills, FILL_PRICE], fills[n_fills, FILL_COMMISSION] = (out[t, OUT_PRICE], out[t, OUT_COMMISSION])
             n_fills += 1
         if math.isnan(decisions[t]):
             target = state[QUANTITY]
         elif as_weights:
-            target = target_for_weight(
-                decisions[t], state[QUANTITY], state[EQUITY], close[t], rules
-            )
+            target = target_for_weight(decisions[t], state[QUANTITY], state[EQUITY], close[t], rules)
         else:
             target = decisions[t]
     return equity, fills[:n_fills].copy(), quantity, out

@@ -15,9 +15,7 @@ SCHEDULES = ("ibkr_fixed", "bps", "none")
 class MarketRules:
     """Rules for one instrument in one account. Raises: ValueError naming the field that makes no sense."""
 
-    half_spread_bps: float = (
-        2.0  # paid on each side, hundredths of a percent of the price
-    )
+    half_spread_bps: float = 2.0  # paid on each side, hundredths of a percent of the price
     impact_bps: float = 0.0  # extra slip of an order as large as the bar's volume
     impact_exponent: float = 2.0  # how impact grows with the order's share of volume; 0.5 is the square-root law
     tick_size: float = 0.01  # smallest price step; 0 means prices are not rounded
@@ -25,57 +23,30 @@ class MarketRules:
     multiplier: float = 1.0  # money per unit and point: 1 for shares, 20 for NQ
     leverage: float = 1.0  # largest position value as a multiple of equity at the open
     schedule: str = "ibkr_fixed"  # commission schedule: ibkr_fixed, bps or none
-    commission_bps: float = (
-        0.0  # commission of the bps schedule, hundredths of a percent of value
-    )
-    participation: float = (
-        0.0  # largest share of a bar's volume one order may take; 0 means no limit
-    )
-    max_weight: float = (
-        1.0  # position value as a multiple of equity that a full buy aims at
-    )
+    commission_bps: float = 0.0  # commission of the bps schedule, hundredths of a percent of value
+    participation: float = 0.0  # largest share of a bar's volume one order may take; 0 means no limit
+    max_weight: float = 1.0  # position value as a multiple of equity that a full buy aims at
     short_selling: bool = False  # whether positions below 0 are allowed
-    no_trade_band: float = (
-        0.0  # continuous actions: smaller changes of weight place no order
-    )
-    ruin_fraction: float = (
-        0.1  # equity at or below this share of the start ends the episode
-    )
-    volatility_half_life: float = (
-        20.0  # bars after which a squared return counts half in the volatility reward
-    )
+    no_trade_band: float = 0.0  # continuous actions: smaller changes of weight place no order
+    ruin_fraction: float = 0.1  # equity at or below this share of the start ends the episode
+    volatility_half_life: float = 20.0  # bars after which a squared return counts half in the volatility reward
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if field.type is float:
                 _check_number(field.name, getattr(self, field.name))
-        for name in (
-            "impact_exponent",
-            "lot",
-            "multiplier",
-            "leverage",
-            "max_weight",
-            "volatility_half_life",
-        ):
+        for name in ("impact_exponent", "lot", "multiplier", "leverage", "max_weight", "volatility_half_life"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)!r}")
         for name in ("participation", "ruin_fraction"):
             if getattr(self, name) > 1:
-                raise ValueError(
-                    f"{name} is a share from 0 to 1, got {getattr(self, name)!r}; 5 % is 0.05"
-                )
+                raise ValueError(f"{name} is a share from 0 to 1, got {getattr(self, name)!r}; 5 % is 0.05")
         if self.half_spread_bps >= 10_000:
-            raise ValueError(
-                f"half_spread_bps must be below 10000 (the whole price), got {self.half_spread_bps!r}"
-            )
+            raise ValueError(f"half_spread_bps must be below 10000 (the whole price), got {self.half_spread_bps!r}")
         if self.schedule not in SCHEDULES:
-            raise ValueError(
-                f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}"
-            )
+            raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {self.schedule!r}")
         if type(self.short_selling) is not bool:
-            raise ValueError(
-                f"short_selling must be true or false, got {self.short_selling!r}"
-            )
+            raise ValueError(f"short_selling must be true or false, got {self.short_selling!r}")
 
     def as_array(self) -> np.ndarray:
         """The rules as the kernel reads them: float64, shape (kernel.N_RULES,), indices kernel.RULE_*."""
@@ -105,24 +76,15 @@ class MarketRules:
         """The reverse of to_dict; absent fields take their defaults. Raises: ValueError for unknown fields."""
         unknown = sorted(set(values) - {field.name for field in fields(cls)})
         if unknown:
-            raise ValueError(
-                f"unknown market rules {', '.join(unknown)}; remove them or correct their spelling"
-            )
+            raise ValueError(f"unknown market rules {', '.join(unknown)}; remove them or correct their spelling")
         return cls(**values)
 
 
 _PLAIN_FIELDS = tuple(
-    field.name
-    for field in fields(MarketRules)
-    if field.name not in ("schedule", "volatility_half_life")
+    field.name for field in fields(MarketRules) if field.name not in ("schedule", "volatility_half_life")
 )
 
 
 def _check_number(name: str, value: Any) -> None:
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or not isfinite(value)
-        or value < 0
-    ):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

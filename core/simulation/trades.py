@@ -57,16 +57,12 @@ def round_trips(fills: Iterable[Fill], multiplier: float = 1.0) -> list[RoundTri
     return match_fills(fills, multiplier)[0]
 
 
-def open_remainder(
-    fills: Iterable[Fill], multiplier: float = 1.0
-) -> OpenPosition | None:
+def open_remainder(fills: Iterable[Fill], multiplier: float = 1.0) -> OpenPosition | None:
     """The position the fills leave open, or None when flat. Raises: as round_trips."""
     return match_fills(fills, multiplier)[1]
 
 
-def match_fills(
-    fills: Iterable[Fill], multiplier: float = 1.0
-) -> tuple[list[RoundTrip], OpenPosition | None]:
+def match_fills(fills: Iterable[Fill], multiplier: float = 1.0) -> tuple[list[RoundTrip], OpenPosition | None]:
     """Round trips and the open remainder in one pass; see round_trips."""
     trips: list[RoundTrip] = []
     position: OpenPosition | None = None
@@ -75,9 +71,7 @@ def match_fills(
         _check(fill, number, previous)
         previous = fill
         if position is None:
-            position = OpenPosition(
-                fill.time, fill.quantity, fill.price, fill.commission
-            )
+            position = OpenPosition(fill.time, fill.quantity, fill.price, fill.commission)
         elif position.quantity * fill.quantity > 0:
             position = _increased(position, fill)
         else:
@@ -86,80 +80,40 @@ def match_fills(
     return trips, position
 
 
-def fills_from_array(
-    fills: np.ndarray, times: Sequence[Time] | np.ndarray | None = None
-) -> list[Fill]:
+def fills_from_array(fills: np.ndarray, times: Sequence[Time] | np.ndarray | None = None) -> list[Fill]:
     """Fills of ``kernel.run_targets``, shape (n, 4): bar, quantity, price, commission; times: one per bar."""
     return [
-        Fill(
-            int(bar) if times is None else times[int(bar)],
-            float(quantity),
-            float(price),
-            float(commission),
-        )
+        Fill(int(bar) if times is None else times[int(bar)], float(quantity), float(price), float(commission))
         for bar, quantity, price, commission in fills
     ]
 
 
 def _increased(position: OpenPosition, fill: Fill) -> OpenPosition:
     quantity = position.quantity + fill.quantity
-    average = (
-        position.quantity * position.average_price + fill.quantity * fill.price
-    ) / quantity
-    return OpenPosition(
-        position.entry_time, quantity, average, position.costs + fill.commission
-    )
+    average = (position.quantity * position.average_price + fill.quantity * fill.price) / quantity
+    return OpenPosition(position.entry_time, quantity, average, position.costs + fill.commission)
 
 
-def _reduced(
-    position: OpenPosition, fill: Fill, multiplier: float
-) -> tuple[RoundTrip, OpenPosition | None]:
+def _reduced(position: OpenPosition, fill: Fill, multiplier: float) -> tuple[RoundTrip, OpenPosition | None]:
     side = 1 if position.quantity > 0 else -1
     closed = min(abs(position.quantity), abs(fill.quantity))
     entry_costs = position.costs * closed / abs(position.quantity)
     exit_costs = fill.commission * closed / abs(fill.quantity)
     costs = entry_costs + exit_costs
     result = side * closed * (fill.price - position.average_price) * multiplier - costs
-    trip = RoundTrip(
-        position.entry_time,
-        fill.time,
-        side,
-        closed,
-        position.average_price,
-        fill.price,
-        costs,
-        result,
-    )
+    trip = RoundTrip(position.entry_time, fill.time, side, closed, position.average_price, fill.price, costs, result)
     quantity = position.quantity + fill.quantity
     if quantity == 0:
         return trip, None
     if quantity * position.quantity > 0:
-        rest = OpenPosition(
-            position.entry_time,
-            quantity,
-            position.average_price,
-            position.costs - entry_costs,
-        )
+        rest = OpenPosition(position.entry_time, quantity, position.average_price, position.costs - entry_costs)
     else:  # reversed: the rest of this fill opens the other side
-        rest = OpenPosition(
-            fill.time, quantity, fill.price, fill.commission - exit_costs
-        )
+        rest = OpenPosition(fill.time, quantity, fill.price, fill.commission - exit_costs)
     return trip, rest
 
 
 def _check(fill: Fill, number: int, previous: Fill | None) -> None:
-    if (
-        not (
-            isfinite(fill.quantity)
-            and isfinite(fill.price)
-            and isfinite(fill.commission)
-        )
-        or fill.quantity == 0
-    ):
-        raise ValueError(
-            f"fill {number} is {fill}; quantity must not be 0 and all numbers must be finite"
-        )
+    if not (isfinite(fill.quantity) and isfinite(fill.price) and isfinite(fill.commission)) or fill.quantity == 0:
+        raise ValueError(f"fill {number} is {fill}; quantity must not be 0 and all numbers must be finite")
     if previous is not None and fill.time < previous.time:  # type: ignore[operator]
-        raise ValueError(
-            f"fills must ascend by time: fill {number} ({fill.time}) precedes the one before; sort first"
-        )
+        raise ValueError(f"fills must ascend by time: fill {number} ({fill.time}) precedes the one before; sort first")

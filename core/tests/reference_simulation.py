@@ -10,11 +10,7 @@ from typing import Any
 
 def slipped(reference: float, n: float, volume: float, rules: dict[str, Any]) -> float:
     """Spread plus volume-share impact, then to the tick against the trader."""
-    impact = (
-        rules["impact_bps"] * (abs(n) / volume) ** rules["impact_exponent"]
-        if volume
-        else 0.0
-    )
+    impact = rules["impact_bps"] * (abs(n) / volume) ** rules["impact_exponent"] if volume else 0.0
     slip = (rules["half_spread_bps"] + impact) / 10_000
     tick = rules["tick_size"]
     if n > 0:
@@ -24,9 +20,7 @@ def slipped(reference: float, n: float, volume: float, rules: dict[str, Any]) ->
     return max(0.0, floor(raw / tick + 1e-9) * tick if tick else raw)
 
 
-def charged(
-    n: float, price: float, fees: tuple[float, float, float], rules: dict[str, Any]
-) -> float:
+def charged(n: float, price: float, fees: tuple[float, float, float], rules: dict[str, Any]) -> float:
     """IBKR fixed: at least 1.00, at most 1 % of value; sells also pay the SEC and FINRA."""
     value = abs(n) * price * rules["multiplier"]
     if rules["schedule"] == "none":
@@ -40,32 +34,18 @@ def charged(
     return broker + sec * value + min(taf * abs(n), cap)
 
 
-def decided(
-    weight: float, book: dict[str, float], close: float, rules: dict[str, Any]
-) -> float:
+def decided(weight: float, book: dict[str, float], close: float, rules: dict[str, Any]) -> float:
     """Continuous action to target quantity."""
-    weight = (
-        max(-1.0 if rules["short_selling"] else 0.0, min(1.0, weight))
-        * rules["max_weight"]
-    )
+    weight = max(-1.0 if rules["short_selling"] else 0.0, min(1.0, weight)) * rules["max_weight"]
     if book["equity"] <= 0 or weight == 0:
         return 0.0
     current = book["quantity"] * close * rules["multiplier"] / book["equity"]
     if abs(weight - current) < rules["no_trade_band"]:
         return book["quantity"]
-    return (
-        trunc(weight * book["equity"] / (close * rules["multiplier"]) / rules["lot"])
-        * rules["lot"]
-    )
+    return trunc(weight * book["equity"] / (close * rules["multiplier"]) / rules["lot"]) * rules["lot"]
 
 
-def affordable(
-    target: float,
-    book: dict[str, float],
-    open_: float,
-    volume: float,
-    rules: dict[str, Any],
-) -> float:
+def affordable(target: float, book: dict[str, float], open_: float, volume: float, rules: dict[str, Any]) -> float:
     """Quantity after the leverage limit at the open, then the volume limit."""
     held, lot, m = book["quantity"], rules["lot"], rules["multiplier"]
     if not rules["short_selling"]:
@@ -78,11 +58,7 @@ def affordable(
     elif target < 0 and target < held:
         most = floor(rules["leverage"] * equity / (open_ * (1 - half) * m) / lot) * lot
         target = -min(-target, max(most, -held, 0.0))
-    most_traded = (
-        floor(rules["participation"] * volume / lot) * lot
-        if rules["participation"]
-        else inf
-    )
+    most_traded = floor(rules["participation"] * volume / lot) * lot if rules["participation"] else inf
     if target - held > most_traded * (1 + 1e-9):
         return held + most_traded
     if held - target > most_traded * (1 + 1e-9):
@@ -98,13 +74,7 @@ def run(
     rules: dict[str, Any],
 ) -> list[dict[str, float]]:
     """One dictionary per bar (open, close, volume); weights are continuous actions, NaN for no decision."""
-    book = {
-        "cash": start_cash,
-        "quantity": 0.0,
-        "average": 0.0,
-        "equity": start_cash,
-        "peak": start_cash,
-    }
+    book = {"cash": start_cash, "quantity": 0.0, "average": 0.0, "equity": start_cash, "peak": start_cash}
     book.update(variance=0.0, age=0.0, drawdown=0.0)
     ruined, target, days = False, 0.0, []
     decay = 0.5 ** (1 / rules["volatility_half_life"])
@@ -126,19 +96,13 @@ def run(
             elif held * new <= 0:
                 book["average"] = price
             elif abs(new) > abs(held):
-                book["average"] = (abs(held) * book["average"] + abs(n) * price) / abs(
-                    new
-                )
-            day.update(
-                price=price, commission=paid, slippage=abs(price - open_) * abs(n) * m
-            )
+                book["average"] = (abs(held) * book["average"] + abs(n) * price) / abs(new)
+            day.update(price=price, commission=paid, slippage=abs(price - open_) * abs(n) * m)
         book["equity"] = book["cash"] + book["quantity"] * close * m
         book["peak"] = max(book["peak"], book["equity"])
         book["drawdown"] = 1 - book["equity"] / book["peak"]
         same_side = book["quantity"] * held > 0
-        book["age"] = (
-            0.0 if not book["quantity"] else book["age"] + 1 if same_side else 1.0
-        )
+        book["age"] = 0.0 if not book["quantity"] else book["age"] + 1 if same_side else 1.0
         earned = book["equity"] / before["equity"] - 1 if before["equity"] > 0 else 0.0
         book["variance"] = decay * book["variance"] + (1 - decay) * earned**2
         costs = day["commission"] + day["slippage"]
@@ -150,7 +114,5 @@ def run(
         if book["equity"] <= rules["ruin_fraction"] * start_cash:
             ruined = True
         days.append(book | day)
-        target = (
-            book["quantity"] if isnan(weight) else decided(weight, book, close, rules)
-        )
+        target = book["quantity"] if isnan(weight) else decided(weight, book, close, rules)
     return days

@@ -43,29 +43,21 @@ def test_worked_case_one_buys_196_and_leaves_92_cents_of_debt():
     ],
 )
 def test_fill_pays_the_spread_and_the_tick(reference, traded, expected):
-    price = kernel.fill_price(
-        reference, traded, 1e6, vector(half_spread_bps=2.0, tick_size=0.01)
-    )
+    price = kernel.fill_price(reference, traded, 1e6, vector(half_spread_bps=2.0, tick_size=0.01))
     assert price == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("cents", [1, 7, 29, 57, 115, 1001, 5001, 10_003])
 def test_price_already_on_a_tick_is_not_moved(cents):
     rules = vector(half_spread_bps=0.0, tick_size=0.01)
-    assert kernel.fill_price(cents / 100, 1.0, 0.0, rules) == pytest.approx(
-        cents / 100, abs=1e-12
-    )
-    assert kernel.fill_price(cents / 100, -1.0, 0.0, rules) == pytest.approx(
-        cents / 100, abs=1e-12
-    )
+    assert kernel.fill_price(cents / 100, 1.0, 0.0, rules) == pytest.approx(cents / 100, abs=1e-12)
+    assert kernel.fill_price(cents / 100, -1.0, 0.0, rules) == pytest.approx(cents / 100, abs=1e-12)
 
 
 def test_impact_grows_with_the_share_of_volume():
     # square: 2 + 1000*(100/1000)^2 = 12 bps of 100 is 0.12; root: 2 + 10*sqrt(0.25) = 7 bps is 0.07; V = 0: 2 bps
     square = vector(half_spread_bps=2.0, impact_bps=1000.0, tick_size=0.0)
-    root = vector(
-        half_spread_bps=2.0, impact_bps=10.0, impact_exponent=0.5, tick_size=0.0
-    )
+    root = vector(half_spread_bps=2.0, impact_bps=10.0, impact_exponent=0.5, tick_size=0.0)
     assert kernel.fill_price(100.0, 100.0, 1000.0, square) == pytest.approx(100.12)
     assert kernel.fill_price(100.0, -250.0, 1000.0, root) == pytest.approx(99.93)
     assert kernel.fill_price(100.0, 100.0, 0.0, square) == pytest.approx(100.02)
@@ -73,27 +65,15 @@ def test_impact_grows_with_the_share_of_volume():
     assert kernel.fill_price(100.0, -1e5, 1000.0, square) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("n", "price", "expected"),
-    [(100, 25.0, 1.00), (1000, 25.0, 5.00), (1000, 0.25, 2.50)],
-)
+@pytest.mark.parametrize(("n", "price", "expected"), [(100, 25.0, 1.00), (1000, 25.0, 5.00), (1000, 0.25, 2.50)])
 def test_commission_is_the_brokers_own_examples(n, price, expected):
-    assert kernel.commission(float(n), price, NO_FEES, vector()) == pytest.approx(
-        expected
-    )
-    assert kernel.commission(float(-n), price, NO_FEES, vector()) == pytest.approx(
-        expected
-    )
+    assert kernel.commission(float(n), price, NO_FEES, vector()) == pytest.approx(expected)
+    assert kernel.commission(float(-n), price, NO_FEES, vector()) == pytest.approx(expected)
 
 
 def test_sells_pay_the_regulators_of_their_date():
     # 1,000 sold at 25 on 2024-06-03: 5.00 + 25,000*27.80/10^6 = 0.695 + 1,000*0.000166 = 0.166 -> 5.861
-    rules, fees = (
-        vector(),
-        fees_for(
-            np.array(["2024-06-03", "2025-06-02", "2020-03-02"], dtype="datetime64[D]")
-        ),
-    )
+    rules, fees = (vector(), fees_for(np.array(["2024-06-03", "2025-06-02", "2020-03-02"], dtype="datetime64[D]")))
     assert kernel.commission(-1000.0, 25.0, fees[0], rules) == pytest.approx(5.861)
     assert kernel.commission(1000.0, 25.0, fees[0], rules) == pytest.approx(5.0)
     # 2025-06-02: no SEC fee: 5.166. 2020-03-02: 25,000*22.10/10^6 = 0.5525, 0.119 -> 5.6715
@@ -106,9 +86,7 @@ def test_sells_pay_the_regulators_of_their_date():
 def test_other_schedules_charge_no_regulatory_fees():
     fees = fees_for(np.array(["2024-06-03"], dtype="datetime64[D]"))[0]
     # 10 bps of 2*300 is 0.60, with multiplier 20 it is 12.00
-    assert kernel.commission(
-        -2.0, 300.0, fees, vector(schedule="bps", commission_bps=10.0)
-    ) == pytest.approx(0.6)
+    assert kernel.commission(-2.0, 300.0, fees, vector(schedule="bps", commission_bps=10.0)) == pytest.approx(0.6)
     rules = vector(schedule="bps", commission_bps=10.0, multiplier=20.0)
     assert kernel.commission(-2.0, 300.0, fees, rules) == pytest.approx(12.0)
     assert kernel.commission(-2.0, 300.0, fees, vector(schedule="none")) == 0.0
@@ -126,12 +104,8 @@ def test_other_schedules_charge_no_regulatory_fees():
         (1.0, -5.0, 50.0, {}, 0.0),
     ],
 )
-def test_weight_becomes_whole_lots_toward_zero(
-    weight, equity, close, changes, expected
-):
-    assert kernel.quantity_for_weight(
-        weight, equity, close, vector(**changes)
-    ) == pytest.approx(expected)
+def test_weight_becomes_whole_lots_toward_zero(weight, equity, close, changes, expected):
+    assert kernel.quantity_for_weight(weight, equity, close, vector(**changes)) == pytest.approx(expected)
 
 
 def test_three_actions_hold_buy_and_sell():
@@ -173,55 +147,23 @@ def test_small_changes_of_weight_place_no_order_except_to_zero():
         (0.0, 300.0, 10_000.0, {"leverage": 1.2}, 240.0),
         (0.0, -300.0, 10_000.0, {"short_selling": True}, -200.0),
         (0.0, -300.0, 10_000.0, {}, 0.0),  # no short selling
-        (
-            0.0,
-            300.0,
-            10_000.0,
-            {"half_spread_bps": 100.0},
-            198.0,
-        ),  # 10,000/50.5 = 198.02
-        (
-            0.0,
-            -300.0,
-            10_000.0,
-            {"half_spread_bps": 100.0, "short_selling": True},
-            -202.0,
-        ),  # 10,000/49.5 = 202.02
+        (0.0, 300.0, 10_000.0, {"half_spread_bps": 100.0}, 198.0),  # 10,000/50.5 = 198.02
+        (0.0, -300.0, 10_000.0, {"half_spread_bps": 100.0, "short_selling": True}, -202.0),  # 10,000/49.5 = 202.02
         (0.0, 300.0, 10_000.0, {"lot": 7.0}, 196.0),  # 28 lots
         (0.0, 9.0, 10_000.0, {"multiplier": 20.0}, 9.0),
         (0.0, 11.0, 10_000.0, {"multiplier": 20.0}, 10.0),  # 10,000/1,000
         (100.0, 300.0, 5_000.0, {}, 200.0),  # 5,000 + 100*50
-        (
-            100.0,
-            120.0,
-            -500.0,
-            {},
-            100.0,
-        ),  # carries 90 only: buys nothing, but sells nothing either
+        (100.0, 120.0, -500.0, {}, 100.0),  # carries 90 only: buys nothing, but sells nothing either
         (-100.0, -120.0, 9_500.0, {"short_selling": True}, -100.0),
         (100.0, 50.0, -4_900.0, {}, 50.0),  # a reduction is never capped
         (100.0, 0.0, -6_000.0, {}, 0.0),
-        (
-            100.0,
-            -300.0,
-            5_000.0,
-            {"short_selling": True},
-            -200.0,
-        ),  # a reversal carries 10,000/50
-        (
-            -100.0,
-            80.0,
-            8_000.0,
-            {"short_selling": True},
-            60.0,
-        ),  # its opening half is capped: 3,000/50
+        (100.0, -300.0, 5_000.0, {"short_selling": True}, -200.0),  # a reversal carries 10,000/50
+        (-100.0, 80.0, 8_000.0, {"short_selling": True}, 60.0),  # its opening half is capped: 3,000/50
         (0.0, 10.0, -100.0, {}, 0.0),
         (100.0, 100.0, -6_000.0, {}, 100.0),
     ],
 )
-def test_leverage_caps_what_increases_the_position(
-    quantity, target, cash, changes, expected
-):
+def test_leverage_caps_what_increases_the_position(quantity, target, cash, changes, expected):
     rules = vector(**({"half_spread_bps": 0.0} | changes))
     assert kernel.allowed_at_open(quantity, target, cash, 50.0, 0.0, rules) == expected
 
@@ -240,16 +182,12 @@ def test_leverage_caps_what_increases_the_position(
 )
 def test_participation_limits_what_trades_in_a_bar(quantity, target, volume, expected):
     rules = vector(**FREE, participation=0.05, short_selling=True)
-    assert (
-        kernel.allowed_at_open(quantity, target, 1e6, 50.0, volume, rules) == expected
-    )
+    assert kernel.allowed_at_open(quantity, target, 1e6, 50.0, volume, rules) == expected
 
 
 def test_without_participation_an_index_without_volume_trades():
     rules = vector(**FREE, participation=0.0, impact_bps=100.0)
-    traded, price, *_ = kernel.trade_at_open(
-        0.0, 100.0, 1e6, 0.0, 50.0, 0.0, NO_FEES, rules
-    )
+    traded, price, *_ = kernel.trade_at_open(0.0, 100.0, 1e6, 0.0, 50.0, 0.0, NO_FEES, rules)
     assert (traded, price) == (100.0, 50.0)
 
 
@@ -267,9 +205,7 @@ def test_without_participation_an_index_without_volume_trades():
 )
 def test_average_price_after_a_fill(quantity, target, average, expected):
     rules = vector(**FREE, short_selling=True)
-    *_, new_quantity, new_average = kernel.trade_at_open(
-        quantity, target, 1e6, average, 50.0, 0.0, NO_FEES, rules
-    )
+    *_, new_quantity, new_average = kernel.trade_at_open(quantity, target, 1e6, average, 50.0, 0.0, NO_FEES, rules)
     assert new_quantity == target
     assert new_average == pytest.approx(expected)
 
@@ -285,11 +221,7 @@ def test_order_for_nothing_changes_nothing():
 def test_short_sale_brings_cash_and_its_cover_takes_it():
     # 100 sold at 50: cash 10,000 + 5,000; bought back at 40: 15,000 - 4,000 = 11,000, the gain of 100*10
     rules = vector(**FREE, short_selling=True)
-    _, _, _, cash, quantity, _ = kernel.trade_at_open(
-        0.0, -100.0, 10_000.0, 0.0, 50.0, 0.0, NO_FEES, rules
-    )
+    _, _, _, cash, quantity, _ = kernel.trade_at_open(0.0, -100.0, 10_000.0, 0.0, 50.0, 0.0, NO_FEES, rules)
     assert (cash, quantity) == (15_000.0, -100.0)
-    _, _, _, cash, quantity, average = kernel.trade_at_open(
-        quantity, 0.0, cash, 50.0, 40.0, 0.0, NO_FEES, rules
-    )
+    _, _, _, cash, quantity, average = kernel.trade_at_open(quantity, 0.0, cash, 50.0, 40.0, 0.0, NO_FEES, rules)
     assert (cash, quantity, average) == (11_000.0, 0.0, 0.0)

@@ -15,13 +15,7 @@ from core.simulation.rules import MarketRules
 
 
 def test_rules_survive_a_round_trip_through_json():
-    rules = MarketRules(
-        half_spread_bps=3.0,
-        schedule="bps",
-        commission_bps=10.0,
-        short_selling=True,
-        leverage=2,
-    )
+    rules = MarketRules(half_spread_bps=3.0, schedule="bps", commission_bps=10.0, short_selling=True, leverage=2)
     assert MarketRules.from_dict(json.loads(json.dumps(rules.to_dict()))) == rules
     assert MarketRules.from_dict({}) == MarketRules()
     with pytest.raises(ValueError, match="unknown market rules spread"):
@@ -29,19 +23,14 @@ def test_rules_survive_a_round_trip_through_json():
 
 
 def test_vector_holds_each_rule_at_its_index():
-    vector = MarketRules(
-        half_spread_bps=3.0, lot=0.5, short_selling=True, volatility_half_life=1.0
-    ).as_array()
+    vector = MarketRules(half_spread_bps=3.0, lot=0.5, short_selling=True, volatility_half_life=1.0).as_array()
     assert vector.shape == (kernel.N_RULES,) and vector.dtype == np.float64
     assert vector[kernel.RULE_HALF_SPREAD_BPS] == 3.0 and vector[kernel.RULE_LOT] == 0.5
     assert vector[kernel.RULE_SHORT_SELLING] == 1.0
     assert vector[kernel.RULE_VOLATILITY_DECAY] == 0.5  # one bar halves the weight
     assert vector[kernel.RULE_SCHEDULE] == kernel.SCHEDULE_PER_SHARE
     assert vector[kernel.RULE_COMMISSION_PER_SHARE] == 0.005
-    assert (
-        MarketRules(schedule="none").as_array()[kernel.RULE_SCHEDULE]
-        == kernel.SCHEDULE_NONE
-    )
+    assert MarketRules(schedule="none").as_array()[kernel.RULE_SCHEDULE] == kernel.SCHEDULE_NONE
 
 
 @pytest.mark.parametrize(
@@ -89,10 +78,7 @@ def test_rules_that_make_no_sense_are_refused_by_name(field, value):
     ],
 )
 def test_regulatory_fees_change_on_their_dates(day, sec_per_million, taf, cap):
-    for times in (
-        np.array([day], dtype="datetime64[D]"),
-        pd.DatetimeIndex([f"{day} 15:30"], tz="UTC"),
-    ):
+    for times in (np.array([day], dtype="datetime64[D]"), pd.DatetimeIndex([f"{day} 15:30"], tz="UTC")):
         np.testing.assert_allclose(fees_for(times), [[sec_per_million / 1e6, taf, cap]])
 
 
@@ -106,10 +92,7 @@ def test_fees_refuse_missing_times_and_name_their_version_and_sources():
 
 
 def test_fee_file_whose_dates_do_not_ascend_is_refused(tmp_path):
-    rows = [
-        {"valid_from": "2024-01-01", "rate": 1, "cap": 1},
-        {"valid_from": "2023-01-01", "rate": 1, "cap": 1},
-    ]
+    rows = [{"valid_from": "2024-01-01", "rate": 1, "cap": 1}, {"valid_from": "2023-01-01", "rate": 1, "cap": 1}]
     path = tmp_path / "fees.json"
     raw = {"version": "x", "commissions": {}, "sec_usd_per_million": {"rows": rows}}
     path.write_text(json.dumps(raw | {"finra_taf_usd_per_share": {"rows": rows}}))
@@ -139,9 +122,7 @@ def test_bars_come_back_as_float_arrays_of_one_length():
         ([1.0], [1.0], [1.0], [[0.0, np.nan, 0.0]], "fees: row 0"),
     ],
 )
-def test_bars_that_cannot_be_traded_are_refused_by_name_and_row(
-    open_, close, volume, fees, message
-):
+def test_bars_that_cannot_be_traded_are_refused_by_name_and_row(open_, close, volume, fees, message):
     with pytest.raises(ValueError, match=message):
         validate_bars(open_, close, volume, fees)
 

@@ -22,18 +22,12 @@ NAN = math.nan
 
 
 def run_targets(open_, close, targets, *, cash=10_000.0, volume=None, **changes):
-    bars = validate_bars(
-        open_, close, np.zeros(len(close)) if volume is None else volume
-    )
-    return kernel.run_targets(
-        *bars, cash, np.array(targets, dtype=float), MarketRules(**changes).as_array()
-    )
+    bars = validate_bars(open_, close, np.zeros(len(close)) if volume is None else volume)
+    return kernel.run_targets(*bars, cash, np.array(targets, dtype=float), MarketRules(**changes).as_array())
 
 
 def test_two_bars_with_every_number_by_hand():
-    account = SimulatedAccount(
-        10_000.0, MarketRules(half_spread_bps=2.0, volatility_half_life=1.0)
-    )
+    account = SimulatedAccount(10_000.0, MarketRules(half_spread_bps=2.0, volatility_half_life=1.0))
     # Bar 1: case 1 buys 196 at 51.02 for 1.00; close 50: equity -0.92 + 9,800 = 9,799.08
     first = account.step(51.0, 50.0, 1e6, target=200.0)
     assert account.equity == pytest.approx(9_799.08)
@@ -51,35 +45,20 @@ def test_two_bars_with_every_number_by_hand():
     earned = 10_191.08 / 9_799.08 - 1
     assert second.rewards["net_return"] == pytest.approx(earned)
     assert second.rewards["drawdown"] == 0.0 and account.drawdown == 0.0
-    assert second.rewards["volatility"] == pytest.approx(
-        -math.sqrt(0.25 * 0.020092**2 + 0.5 * earned**2)
-    )
-    assert (
-        second.rewards["cost"] == 0.0
-        and second.traded == 0.0
-        and math.isnan(second.price)
-    )
-    assert (account.state[kernel.AGE], account.average_price) == (
-        2.0,
-        pytest.approx(51.02),
-    )
+    assert second.rewards["volatility"] == pytest.approx(-math.sqrt(0.25 * 0.020092**2 + 0.5 * earned**2))
+    assert second.rewards["cost"] == 0.0 and second.traded == 0.0 and math.isnan(second.price)
+    assert (account.state[kernel.AGE], account.average_price) == (2.0, pytest.approx(51.02))
 
 
 def test_drawdown_reward_pays_only_for_what_is_new():
     # weight 1 at 100: equity 10,000, then 9,000 (drawdown 0.1), 9,500 (0.05), 8,500 (0.15, so 0.10 new)
-    _, _, _, out = run_targets(
-        [100.0] * 4, [100.0, 90.0, 95.0, 85.0], [100.0, NAN, NAN, NAN], **FREE
-    )
-    np.testing.assert_allclose(
-        out[:, kernel.OUT_DRAWDOWN], [0.0, -0.1, 0.0, -0.1], atol=1e-12
-    )
+    _, _, _, out = run_targets([100.0] * 4, [100.0, 90.0, 95.0, 85.0], [100.0, NAN, NAN, NAN], **FREE)
+    np.testing.assert_allclose(out[:, kernel.OUT_DRAWDOWN], [0.0, -0.1, 0.0, -0.1], atol=1e-12)
 
 
 def test_decision_at_a_close_trades_at_the_next_open_and_the_last_never():
     # decided 100 at close 0, bought at open 1 (60); the decision to sell at the last close is not carried out
-    equity, fills, quantity, _ = run_targets(
-        [50.0, 60.0, 70.0], [55.0, 65.0, 75.0], [100.0, NAN, 0.0], **FREE
-    )
+    equity, fills, quantity, _ = run_targets([50.0, 60.0, 70.0], [55.0, 65.0, 75.0], [100.0, NAN, 0.0], **FREE)
     np.testing.assert_array_equal(quantity, [0.0, 100.0, 100.0])
     np.testing.assert_array_equal(fills, [[1.0, 100.0, 60.0, 0.0]])
     np.testing.assert_allclose(equity, [10_000.0, 10_500.0, 11_500.0])
@@ -105,12 +84,7 @@ def test_age_counts_closes_and_starts_anew_on_reversal():
 def test_part_of_an_order_beyond_the_volume_limit_is_cancelled():
     # 5 % of 1,000 is 50 a bar; no new decision, no second part
     _, _, quantity, _ = run_targets(
-        [50.0] * 4,
-        [50.0] * 4,
-        [100.0, NAN, 100.0, NAN],
-        volume=[1000.0] * 4,
-        participation=0.05,
-        **FREE,
+        [50.0] * 4, [50.0] * 4, [100.0, NAN, 100.0, NAN], volume=[1000.0] * 4, participation=0.05, **FREE
     )
     np.testing.assert_array_equal(quantity, [0.0, 50.0, 50.0, 100.0])
 
@@ -119,13 +93,9 @@ def test_ruin_sells_everything_at_the_next_open_and_ends_the_episode():
     account = SimulatedAccount(10_000.0, MarketRules(**FREE, ruin_fraction=0.5))
     account.step(100.0, 51.0, 0.0, target=100.0)  # equity 5,100
     assert not account.terminated and not account.state[kernel.PENDING_FORCE]
-    result = account.step(
-        51.0, 50.0, 0.0, target=100.0
-    )  # exactly half of the start is ruin
+    result = account.step(51.0, 50.0, 0.0, target=100.0)  # exactly half of the start is ruin
     assert account.state[kernel.PENDING_FORCE] == 1.0 and not result.terminated
-    result = account.step(
-        55.0, 60.0, 0.0, target=100.0
-    )  # the decision to stay is overruled
+    result = account.step(55.0, 60.0, 0.0, target=100.0)  # the decision to stay is overruled
     assert (result.traded, result.price, result.terminated) == (-100.0, 55.0, True)
     assert (account.quantity, account.equity) == (0.0, 5_500.0)
     assert account.step(55.0, 60.0, 0.0, target=90.0).traded == 0.0
@@ -134,11 +104,7 @@ def test_ruin_sells_everything_at_the_next_open_and_ends_the_episode():
 def test_account_worth_less_than_nothing_still_gives_finite_rewards():
     # short 100 at 100, close 250: equity 20,000 - 25,000 = -5,000; covered at 260: -6,000
     equity, _, quantity, out = run_targets(
-        [100.0, 100.0, 260.0],
-        [100.0, 250.0, 260.0],
-        [-100.0, NAN, NAN],
-        short_selling=True,
-        **FREE,
+        [100.0, 100.0, 260.0], [100.0, 250.0, 260.0], [-100.0, NAN, NAN], short_selling=True, **FREE
     )
     np.testing.assert_allclose(equity, [10_000.0, -5_000.0, -6_000.0])
     assert quantity[-1] == 0.0
@@ -155,9 +121,7 @@ def test_bad_calls_are_refused():
     with pytest.raises(ValueError, match="target is NaN"):
         SimulatedAccount(1.0, MarketRules()).step(1.0, 1.0, 1.0, NAN)
     with pytest.raises(ValueError, match="fees has shape"):
-        SimulatedAccount(1.0, MarketRules()).step(
-            1.0, 1.0, 1.0, 0.0, fees=np.zeros((1, 3))
-        )
+        SimulatedAccount(1.0, MarketRules()).step(1.0, 1.0, 1.0, 0.0, fees=np.zeros((1, 3)))
     with pytest.raises(ValueError, match="one row per bar"):
         run_targets([1.0, 1.0], [1.0, 1.0], [0.0])
 
@@ -171,9 +135,7 @@ def test_account_decides_like_the_kernel():
 
 prices = st.floats(0.5, 400.0).map(lambda price: round(price, 2))
 weights = st.one_of(st.just(NAN), st.just(0.0), st.floats(-1.5, 1.5))
-bar = st.tuples(
-    prices, prices, st.one_of(st.just(0.0), st.integers(1, 100_000).map(float)), weights
-)
+bar = st.tuples(prices, prices, st.one_of(st.just(0.0), st.integers(1, 100_000).map(float)), weights)
 market_rules = st.builds(
     MarketRules,
     half_spread_bps=st.sampled_from([0.0, 1.0, 2.0, 25.0]),
@@ -197,20 +159,12 @@ market_rules = st.builds(
 @settings(max_examples=400, deadline=None, derandomize=True)
 @given(st.lists(bar, min_size=1, max_size=25), market_rules, st.integers(0, 4000))
 def test_kernel_agrees_with_the_plain_reference(bars, rules, first_day):
-    open_, close, volume, decisions = (
-        np.array(column) for column in zip(*bars, strict=True)
-    )
+    open_, close, volume, decisions = (np.array(column) for column in zip(*bars, strict=True))
     fees = fees_for(np.datetime64("2017-01-01") + first_day + np.arange(len(bars)))
     *series, fees = validate_bars(open_, close, volume, fees)
-    equity, fills, quantity, out = kernel.run_weights(
-        *series, fees, 50_000.0, decisions, rules.as_array()
-    )
+    equity, fills, quantity, out = kernel.run_weights(*series, fees, 50_000.0, decisions, rules.as_array())
     days = reference_simulation.run(
-        [row[:3] for row in bars],
-        [tuple(row) for row in fees],
-        50_000.0,
-        list(decisions),
-        rules.to_dict(),
+        [row[:3] for row in bars], [tuple(row) for row in fees], 50_000.0, list(decisions), rules.to_dict()
     )
 
     def expected(name):
@@ -230,9 +184,7 @@ def test_kernel_agrees_with_the_plain_reference(bars, rules, first_day):
         kernel.OUT_VOLATILITY: "volatility",
         kernel.OUT_COST: "cost",
     }.items():
-        np.testing.assert_allclose(
-            out[:, index], expected(name), **close_to, err_msg=name
-        )
+        np.testing.assert_allclose(out[:, index], expected(name), **close_to, err_msg=name)
     assert len(fills) == np.count_nonzero(out[:, kernel.OUT_TRADED])
 
     # Bar by bar: the state the environment keeps, and the compiled step against its own Python source.
@@ -248,16 +200,11 @@ def test_kernel_agrees_with_the_plain_reference(bars, rules, first_day):
         np.testing.assert_allclose(plain_row, row, rtol=1e-12, atol=1e-15)
         assert state[kernel.CASH] == pytest.approx(day["cash"], rel=1e-9, abs=1e-7)
         assert state[kernel.AVERAGE_PRICE] == pytest.approx(day["average"], rel=1e-9)
-        assert (state[kernel.AGE], state[kernel.TERMINATED]) == (
-            day["age"],
-            day["terminated"],
-        )
+        assert (state[kernel.AGE], state[kernel.TERMINATED]) == (day["age"], day["terminated"])
         held = state[kernel.QUANTITY]
         target = held
         if not math.isnan(decisions[t]):
-            target = kernel.target_for_weight(
-                decisions[t], held, state[kernel.EQUITY], close[t], vector
-            )
+            target = kernel.target_for_weight(decisions[t], held, state[kernel.EQUITY], close[t], vector)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -271,13 +218,9 @@ def test_later_bars_and_decisions_change_nothing_earlier(bars, rules, data):
     results = []
     for open_, close, volume, decisions in (columns, changed):
         series = validate_bars(open_, close, volume)
-        results.append(
-            kernel.run_weights(*series, 50_000.0, decisions, rules.as_array())
-        )
+        results.append(kernel.run_weights(*series, 50_000.0, decisions, rules.as_array()))
     for index in (0, 2, 3):  # equity, quantity, out
-        np.testing.assert_array_equal(
-            results[0][index][:known], results[1][index][:known]
-        )
+        np.testing.assert_array_equal(results[0][index][:known], results[1][index][:known])
 
 
 SAMPLE_RUN = """
@@ -301,15 +244,9 @@ def test_compiled_kernel_equals_plain_python():
     for disabled in ("0", "1"):
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
         done = subprocess.run(
-            [sys.executable, "-c", SAMPLE_RUN],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
+            [sys.executable, "-c", SAMPLE_RUN], env=environment, capture_output=True, text=True, check=True
         )
-        outputs.append(
-            [np.array(line.split(), dtype=float) for line in done.stdout.splitlines()]
-        )
+        outputs.append([np.array(line.split(), dtype=float) for line in done.stdout.splitlines()])
     for compiled, plain in zip(*outputs, strict=True):
         assert compiled.size > 100
         np.testing.assert_allclose(compiled, plain, rtol=1e-12, atol=1e-15)

@@ -5,14 +5,7 @@ import pytest
 
 from core.simulation import kernel
 from core.simulation.rules import MarketRules
-from core.simulation.trades import (
-    Fill,
-    OpenPosition,
-    RoundTrip,
-    fills_from_array,
-    open_remainder,
-    round_trips,
-)
+from core.simulation.trades import Fill, OpenPosition, RoundTrip, fills_from_array, open_remainder, round_trips
 
 
 def test_one_entry_and_one_exit():
@@ -41,11 +34,7 @@ def test_partial_exits_share_the_entry_costs():
 def test_reversal_closes_one_side_and_opens_the_other():
     # long 100 at 50 (cost 1); sold 150 at 60 for 3: 2 of it close, 1 opens. 100*10 - 1 - 2 = 997.
     # short 50 at 60 (cost 1), bought at 58 for 1: 50*2 - 2 = 98
-    fills = [
-        Fill(1, 100.0, 50.0, 1.0),
-        Fill(2, -150.0, 60.0, 3.0),
-        Fill(5, 50.0, 58.0, 1.0),
-    ]
+    fills = [Fill(1, 100.0, 50.0, 1.0), Fill(2, -150.0, 60.0, 3.0), Fill(5, 50.0, 58.0, 1.0)]
     assert round_trips(fills) == [
         RoundTrip(1, 2, 1, 100.0, 50.0, 60.0, 3.0, 997.0),
         RoundTrip(2, 5, -1, 50.0, 60.0, 58.0, 2.0, 98.0),
@@ -81,21 +70,13 @@ def test_results_and_remainder_add_up_to_the_runs_equity():
     close = np.round(50 * np.exp(np.cumsum(rng.normal(0, 0.02, 300))), 2)
     decisions, rules = rng.uniform(-1, 1, 300), MarketRules(short_selling=True)
     equity, array, _, _ = kernel.run_weights(
-        close,
-        close,
-        np.zeros(300),
-        np.zeros((300, 3)),
-        1e5,
-        decisions,
-        rules.as_array(),
+        close, close, np.zeros(300), np.zeros((300, 3)), 1e5, decisions, rules.as_array()
     )
     days = np.datetime64("2024-01-01") + np.arange(300)
     fills = fills_from_array(array, days)
     rest = open_remainder(fills)
     earned = sum(trip.result for trip in round_trips(fills))
-    unrealised = (
-        rest.quantity * (close[-1] - rest.average_price) - rest.costs if rest else 0.0
-    )
+    unrealised = rest.quantity * (close[-1] - rest.average_price) - rest.costs if rest else 0.0
     assert fills[0].time == days[1] and len(fills) > 200
     assert earned + unrealised == pytest.approx(equity[-1] - 1e5, abs=1e-6)
     assert fills_from_array(array)[0].time == 1

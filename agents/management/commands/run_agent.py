@@ -1,0 +1,22 @@
+"""`manage.py run_agent ID`: the process of one agent. Started by a launcher; may be run by hand as a standby."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from agents.models import Agent
+from agents.runtime import AgentProcess
+from core.jobs import hold
+
+
+class Command(BaseCommand):
+    help = "Run one agent until it is stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("id", type=int, help="Number of the agent.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not Agent.objects.filter(pk=options["id"]).exists():
+            raise CommandError(f"there is no agent {options['id']}")
+        with hold("agent", options["id"]) as job:
+            AgentProcess(job).run()

@@ -1,0 +1,56 @@
+"""Round trips of the desk's books, matched from the stored fills."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.models import Book, Fill, Instrument
+from core.simulation.trades import Fill as PlainFill
+from core.simulation.trades import RoundTrip, round_trips
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One round trip with the names a page shows."""
+
+    trip: RoundTrip
+    instrument: Instrument
+    book: Book
+
+    @property
+    def side(self) -> str:
+        return "long" if self.trip.side > 0 else "short"
+
+    @property
+    def held(self) -> str:
+        """How long, in the largest unit that fits."""
+        entry, exit_ = self.trip.entry_time, self.trip.exit_time
+        if not (isinstance(entry, datetime) and isinstance(exit_, datetime)):
+            return "–"
+        seconds = (exit_ - entry).total_seconds()
+        if seconds >= 86_400:
+            return f"{seconds / 86_400:.0f} d"
+        return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
+
+
+def recent_trades(account_id: int | None, limit: int | None = None) -> list[Trade]:
+    """Closed round trips of an account's books, newest exit first; all of them without a limit."""
+    groups: dict[tuple[int, int], list[PlainFill]] = defaultdict(list)
+    names: dict[tuple[int, int], tuple[Instrument, Book]] = {}
+    fills = Fill.objects.filter(book__account_id=account_id).select_related("instrument", "book").order_by("time", "id")
+    for fill in fills:
+        key = (fill.book_id, fill.instrument_id)
+        groups[key].append(PlainFill(fill.time, float(fill.quantity), float(fill.price), float(fill.commission)))
+        names[key] = (fill.instrument, fill.book)
+    trades = [Trade(trip, *names[key]) for key, rows in groups.items() for trip in _trips(rows, names[key][0])]
+    trades.sort(key=_exit_time, reverse=True)
+    return trades[:limit]
+
+
+def _trips(rows: list[PlainFill], instrument: Instrument) -> list[RoundTrip]:
+    return round_trips(rows, float(instrument.multiplier))
+
+
+def _exit_time(trade: Trade) -> Any:
+    return trade.trip.exit_time

@@ -1,0 +1,125 @@
+"""Features and own state in plain words, for the sentence that explains a decision. Every phrase states a fact."""
+
+from collections.abc import Callable
+
+from agents import own_state
+from agents.features import CATALOGUE, display
+
+Phrase = Callable[[float, float | None, str], str]
+
+
+def phrase(name: str, value: float, previous: float | None = None, unit: str = "day") -> str:
+    """One fact, such as "RSI 14 fell to 28.4".
+
+    name: of a feature or of the own state; value, previous: raw, now and one bar before if known; unit: of one bar.
+    Raises: KeyError for a name without words.
+    """
+    return PHRASES[name](value, previous, unit)
+
+
+def label(name: str) -> str:
+    """Plain words for a feature or a part of the own state."""
+    return own_state.LABELS[name] if name in own_state.LABELS else CATALOGUE[name].label
+
+
+def shown(name: str, value: float) -> str:
+    """A raw value as operators read it."""
+    if name == "time_in_position":
+        return f"{value:.0f}"
+    return f"{value * 100:.1f} %" if name in own_state.LABELS else display(name, value)
+
+
+def _moved(value: float, previous: float | None, text: Callable[[float], str]) -> str:
+    # Compared as shown: "fell to 28.4" from 28.4 would read as nonsense.
+    if previous is None or text(value) == text(previous):
+        return f"is at {text(value)}"
+    return f"{'rose' if value > previous else 'fell'} to {text(value)}"
+
+
+def _level(subject: str, name: str) -> Phrase:
+    return lambda value, previous, unit: f"{subject} {_moved(value, previous, CATALOGUE[name].display)}"
+
+
+def _against_average(length: int) -> Phrase:
+    def words(value: float, previous: float | None, unit: str) -> str:
+        average = f"its {length}-{unit} average"
+        amount = f"{abs(value) * 100:.1f} %"
+        if amount == "0.0 %":
+            return f"the close is at {average}"
+        return f"the close is {amount} {'above' if value > 0 else 'below'} {average}"
+
+    return words
+
+
+def _slope(value: float, previous: float | None, unit: str) -> str:
+    amount = f"{abs(value) * 100:.2f} %"
+    if amount == "0.00 %":
+        return f"the 50-{unit} average is flat"
+    return f"the 50-{unit} average is {'rising' if value > 0 else 'falling'} by {amount} a {unit}"
+
+
+def _change(length: int) -> Phrase:
+    def words(value: float, previous: float | None, unit: str) -> str:
+        span = f"the last {unit}" if length == 1 else f"{length} {unit}s"
+        amount = f"{abs(value) * 100:.1f} %"
+        if amount == "0.0 %":
+            return f"the price did not move over {span}"
+        return f"the price {'rose' if value > 0 else 'fell'} {amount} over {span}"
+
+    return words
+
+
+def _volatility(value: float, previous: float | None, unit: str) -> str:
+    return f"the price swings over 20 {unit}s {_moved(value, previous, CATALOGUE['volatility_20'].display)} a year"
+
+
+def _sided(subject: str) -> Phrase:
+    def words(value: float, previous: float | None, unit: str) -> str:
+        side = "above" if value > 0 else "below"
+        return f"{subject} is {side} zero ({value * 100:.2f} % of the price)"
+
+    return words
+
+
+def _weight(value: float, previous: float | None, unit: str) -> str:
+    if value == 0:
+        return "it holds nothing"
+    return f"{abs(value) * 100:.0f} % of its money is {'invested' if value > 0 else 'sold short'}"
+
+
+def _open_return(value: float, previous: float | None, unit: str) -> str:
+    if value == 0:
+        return "it has no open gain or loss"
+    return f"its open position is {'up' if value > 0 else 'down'} {abs(value) * 100:.1f} %"
+
+
+def _drawdown(value: float, previous: float | None, unit: str) -> str:
+    if value == 0:
+        return "its account is at its peak"
+    return f"its account is {value * 100:.1f} % below its peak"
+
+
+def _time(value: float, previous: float | None, unit: str) -> str:
+    if value == 0:
+        return "no position is open"
+    return f"it has held for {value:.0f} {unit}{'' if value == 1 else 's'}"
+
+
+PHRASES: dict[str, Phrase] = {
+    "rsi_14": _level("RSI 14", "rsi_14"),
+    "macd": _sided("the MACD line"),
+    "macd_signal": _sided("the MACD signal"),
+    "macd_histogram": _sided("the MACD histogram"),
+    "ema_10": _against_average(10),
+    "ema_50": _against_average(50),
+    "ema_50_slope": _slope,
+    "vix": _level("VIX", "vix"),
+    "return_1": _change(1),
+    "return_5": _change(5),
+    "return_20": _change(20),
+    "volatility_20": _volatility,
+    "weight": _weight,
+    "open_return": _open_return,
+    "drawdown": _drawdown,
+    "time_in_position": _time,
+}

@@ -1,0 +1,123 @@
+"""Brings a file's bars into the database: bars, the record of the import, the journal and the notice in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Literal
+
+from django.db import transaction
+
+from core import journal
+from core.models import Event, Instrument
+from core.notices import notify
+from marketdata.adjust import CorporateAction, adjust_bars
+from marketdata.csv_import import SIZE_LIMIT_BYTES, ParsedBars, parse_bars, read_file
+from marketdata.models import DataImport
+from marketdata.queries import copy_bars
+from marketdata.series import BarSeries
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A file read, checked and, if asked for, adjusted; nothing is written yet."""
+
+    name: str  # file or package the rows came from
+    sha256: str  # of the bytes as they came
+    parsed: ParsedBars
+    series: BarSeries  # what will be stored
+    actions: list[CorporateAction] = field(default_factory=list)  # splits and dividends found when adjusting
+
+
+def prepare(
+    data: bytes,
+    name: str,
+    *,
+    zone: tzinfo = UTC,
+    time_format: str | None = None,
+    adjust: bool = False,
+    dividend_base: Literal["previous_close", "close"] = "previous_close",
+) -> Prepared:
+    """Read the bytes of a bar file; see csv_import for the rules and adjust for splits and dividends.
+
+    Raises: csv_import.CsvRefused when the file as a whole cannot be read.
+    """
+    parsed = parse_bars(data, zone=zone, time_format=time_format, with_adjusted=adjust)
+    digest = hashlib.sha256(data).hexdigest()
+    if parsed.adj_close is None:
+        return Prepared(name, digest, parsed, parsed.series)
+    adjusted = adjust_bars(parsed.series, parsed.adj_close, dividend_base=dividend_base)
+    return Prepared(name, digest, parsed, adjusted.series, adjusted.actions)
+
+
+def store(
+    prepared: Prepared, instrument: Instrument, *, source: str, interval: int | None = None, actor: str = "system"
+) -> DataImport:
+    """Write the good rows of one file, or after a crash none of them. Bars of the same time are replaced.
+
+    interval: length of a bar in seconds; None takes the usual distance of two rows.
+    A file without one good row still leaves its record, so that it can be looked up why.
+    Raises: ValueError for an interval below one second.
+    """
+    parsed, series = prepared.parsed, prepared.series
+    seconds = parsed.interval_seconds if interval is None else interval
+    if seconds < 1:
+        raise ValueError(f"the interval is {seconds} seconds, expected at least 1")
+    with transaction.atomic():
+        copy_bars(instrument.pk, seconds, series, source)
+        record = DataImport.objects.create(
+            instrument=instrument,
+            name=prepared.name[-240:],
+            source=source,
+            sha256=prepared.sha256,
+            interval_seconds=seconds,
+            n_rows=parsed.n_rows,
+            n_good=parsed.n_good,
+            n_bad=parsed.n_bad,
+            problems=[{"row": problem.row, "reason": problem.reason} for problem in parsed.problems],
+            first_time=_moment(series.time[0]) if len(series) else None,
+            last_time=_moment(series.time[-1]) if len(series) else None,
+        )
+        _tell(record, prepared, actor)
+    return record
+
+
+def import_file(
+    path: Path,
+    instrument: Instrument,
+    *,
+    source: str = "csv",
+    interval: int | None = None,
+    zone: tzinfo = UTC,
+    time_format: str | None = None,
+    adjust: bool = False,
+    actor: str = "system",
+    size_limit_bytes: int = SIZE_LIMIT_BYTES,
+) -> DataImport:
+    """Read, check and store one file of bars. Raises: as prepare and store."""
+    data = read_file(path, size_limit_bytes=size_limit_bytes)
+    prepared = prepare(data, path.name, zone=zone, time_format=time_format, adjust=adjust)
+    return store(prepared, instrument, source=source, interval=interval, actor=actor)
+
+
+def _tell(record: DataImport, prepared: Prepared, actor: str) -> None:
+    journal.record(
+        "data.imported",
+        f"{record.instrument.symbol}: {record.n_good:,} bars imported from {record.name}, {record.n_bad:,} bad rows",
+        level=Event.Level.ATTENTION if record.n_bad else Event.Level.INFO,
+        actor=actor,
+        subject=f"import:{record.pk}",
+        data={
+            "instrument": record.instrument_id,
+            "interval_seconds": record.interval_seconds,
+            "notes": prepared.parsed.notes,
+            "adjusted_for": [action.as_json() for action in prepared.actions],
+        },
+    )
+    notify("bar", instrument=record.instrument_id)
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)

@@ -1,0 +1,28 @@
+"""`manage.py down`: stop the desk from another terminal, also after its foreground process has crashed."""
+
+import os
+import signal
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from core import database, processes, watchdog
+
+PATIENCE_SECONDS = 40
+
+
+class Command(BaseCommand):
+    help = "Stop the desk: agents, streams, pages, tasks and the embedded database."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = watchdog.running()
+        if found:
+            os.kill(found["pid"], signal.SIGTERM)
+            processes.wait_until(lambda: watchdog.running() is None, seconds=PATIENCE_SECONDS)
+        if watchdog.running() is not None:
+            os.kill(found["pid"], signal.SIGKILL)
+        was_up = bool(found) or bool(processes.ours()) or database.status().state == "running"
+        watchdog.stop_everything()
+        watchdog.pid_file().unlink(missing_ok=True)
+        self.stdout.write("The desk is stopped." if was_up else "The desk was not running.")
