@@ -128,8 +128,9 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
 def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[str, Any]:
     """AgentConfiguration.data of the demo's agents: ppo on a stock, sac on a three-times leveraged fund.
 
-    Costs: IBKR's fixed commission; half spread 1.5 bps for the stock, 3 bps for the fund, whose constructed bars have
-    no volume and prices without ticks.
+    Costs: the stock pays IBKR's fixed commission and half a spread of 1.5 bps. The fund pays 1 bps commission and half a
+    spread of 3 bps: its constructed bars have no volume and no ticks, and prices of cents at which a commission per
+    share would say nothing.
     """
     periods = {"validation": validation, "unseen": unseen}
     if algorithm == "ppo":
@@ -137,7 +138,9 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
         reward = RewardSettings(drawdown=0.5)
         training = TrainingSettings(**periods, n_steps=49_152, n_evaluations=6)
     elif algorithm == "sac":
-        rules = MarketRules(half_spread_bps=3.0, tick_size=0.0, lot=1.0, no_trade_band=0.1)
+        rules = MarketRules(
+            half_spread_bps=3.0, tick_size=0.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1
+        )
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
         training = TrainingSettings(**periods, n_steps=16_000, n_evaluations=6)
     else:

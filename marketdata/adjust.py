@@ -5,9 +5,9 @@ splits and dividends after the file's end, which would shrink all prices alike (
 nothing about returns. Open, high, low and close are multiplied by the factor, so ratios inside a bar stay.
 
 The factor steps on the first bar that trades without the dividend or after the split:
-- split: the step is within 0.5 % of a usual ratio (2:1, 3:2, 7:1, 1:10 ...), at least 6:5 or at most 5:6, and the traded
-  price confirms it: open / previous close, times the ratio, is nearer to 1 than open / previous close is. Before it, volume
-  is multiplied by the ratio.
+- split: the step is within 0.5 % of a usual ratio (2:1, 3:2, 7:1, 1:10 ...), at least 6:5 or at most 5:6, and the
+  traded price confirms it: open / previous close, times the ratio, is nearer to 1 than open / previous close is.
+  Volume before it is multiplied by the ratio.
 - dividend: any other step up beyond rounding. Volume stays: no share was added.
 - unexplained: any other step down beyond rounding. Prices follow the source, volume stays.
 Beyond rounding means more than the last printed digits of close and adj_close can make.
@@ -35,7 +35,7 @@ _FORWARD = (
 )
 _RATIOS = np.array(sorted({a / b for a, b in _FORWARD} | {b / a for a, b in _FORWARD}))
 _SPLIT_TOLERANCE = 0.005
-_MOST_DECIMALS = 8
+_CENTS, _MOST_DECIMALS = 2, 8
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _rounding(close: np.ndarray, adjusted: np.ndarray) -> np.ndarray:
 
 def _half_digit(prices: np.ndarray) -> float:
     """Half of the last digit these prices are printed with: 0.005 for cents, 0 when printed in full."""
-    for decimals in range(_MOST_DECIMALS + 1):
+    for decimals in range(_CENTS, _MOST_DECIMALS + 1):  # no source prints less than cents
         if np.abs(prices - np.round(prices, decimals)).max() < 1e-9:
             return 0.5 * 10.0**-decimals
     return 0.0

@@ -24,12 +24,12 @@ class LeverageTerms:
 def constructed_leverage(series: BarSeries, terms: LeverageTerms, *, start_value: float) -> BarSeries:
     """Bars of a fund that multiplies each day's move of `series` and pays interest and fee.
 
-    Close: previous * (1 + factor * r - (factor - 1) * financing * days / 360 - fee * days / 365), where r is the index's return
-    from close to close and days the calendar days since the previous bar. Open, high and low: the same with the
-    index's open, high, low over its previous close and the same costs. The first bar opens at start_value without costs.
-    Volume is 0. An opposite factor swaps high and low.
+    Close: previous * (1 + factor * r - (factor - 1) * financing * days / 360 - fee * days / 365), where r is the
+    index's return from close to close and days the calendar days since the previous bar. Open, high and low: the same
+    with the index's open, high, low over its previous close and the same costs. The first bar opens at start_value
+    without costs. Volume is 0. An opposite factor swaps high and low.
 
-    Raises: ValueError if start_value is not positive, or a close loses everything (a fund that is wiped out has no next bar).
+    Raises: ValueError if start_value is not positive, or a close loses everything: a wiped-out fund has no next bar.
     Source: daily rebalancing as in Cheng and Madhavan, "The Dynamics of Leveraged and Inverse ETFs", 2009.
     """
     if not start_value > 0:

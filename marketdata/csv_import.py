@@ -145,8 +145,9 @@ def _read_header(
     missing = [name for name in (*_REQUIRED, *(["adj_close"] if with_adjusted else [])) if name not in positions]
     if missing:
         raise CsvRefused(
-            f"missing columns: {', '.join(missing)}. Found: {', '.join(found)[:200]}. Expected a header with time (or "
-            f"date, timestamp, datetime), open, high, low, close{', adj_close' if with_adjusted else ''}; volume is optional"
+            f"missing columns: {', '.join(missing)}. Found: {', '.join(found)[:200]}. Expected a header with time "
+            f"(or date, timestamp, datetime), open, high, low, close{', adj_close' if with_adjusted else ''}; "
+            "volume is optional"
         )
     notes = [f"column ignored: {name or '(no name)'}" for name in found if name not in _NAMES]
     if "volume" not in positions:

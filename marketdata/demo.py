@@ -21,8 +21,8 @@ TERMS = LeverageTerms(factor=3.0, financing_rate=0.02, yearly_fee=0.0095)
 START_VALUE = 2_000.0
 CONSTRUCTION = (
     "Three times the daily move of the Nasdaq Composite (price index, without dividends), set anew every day, minus "
-    f"{TERMS.financing_rate:.0%} a year of financing on the two borrowed parts and a fee of {TERMS.yearly_fee:.2%} a year, "
-    f"starting at {START_VALUE:,.0f} on 4 January 1999; nobody traded it and it has no volume."
+    f"{TERMS.financing_rate:.0%} a year of financing on the two borrowed parts and a fee of {TERMS.yearly_fee:.2%} "
+    f"a year, starting at {START_VALUE:,.0f} on 4 January 1999; nobody traded it and it has no volume."
 )
 _STOCKS = {
     "AAPL": ("Apple", "NASDAQ"),

@@ -1,8 +1,9 @@
 """Real daily bars that come inside Python packages, as CSV text: no network needed. Pure.
 
-bokeh_sampledata: AAPL, FB, GOOG, IBM, MSFT from Quandl WIKI, declared public domain by Quandl; traded prices and an adjusted close.
+bokeh_sampledata: AAPL, FB, GOOG, IBM, MSFT from Quandl WIKI, which Quandl declared public domain; prices and volume as
+traded, and a close adjusted for splits and dividends.
 arch: S&P 500 and Nasdaq Composite 1999 to 2018, VIX closes 2014 to 2018; its adjusted close equals its close.
-The packages' files are read, the packages are not imported: importing them would load all of pandas or statsmodels.
+The packages' files are read, the packages are not imported: importing them would load pandas and statsmodels.
 """
 
 from __future__ import annotations

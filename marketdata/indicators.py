@@ -50,7 +50,7 @@ def macd(
 
 
 def atr(high: np.ndarray, low: np.ndarray, close: np.ndarray, n: int = 14) -> np.ndarray:
-    """Average true range by Wilder, in price; n NaN first (TA-Lib leaves out the first bar, which has no previous close)."""
+    """Average true range by Wilder, in price; n NaN first: TA-Lib leaves out bar 0, which has no previous close."""
     high, low, close = _checked(high, "high"), _checked(low, "low"), _checked(close, "close")
     if not high.shape == low.shape == close.shape:
         raise ValueError(f"high {high.shape}, low {low.shape} and close {close.shape} must have one shape")
@@ -72,7 +72,7 @@ def simple_returns(close: np.ndarray, n: int = 1) -> np.ndarray:
 def rolling_volatility(returns: np.ndarray, n: int, *, bars_per_year: float | None = None) -> np.ndarray:
     """Sample standard deviation (n - 1) of the last n returns; per bar, or per year when bars_per_year is given (252).
 
-    returns: shape (T,), fractions; NaN allowed at the start only (as simple_returns gives). NaN until n returns are seen.
+    returns: shape (T,), fractions; NaN at the start only, as simple_returns gives. NaN until n returns are seen.
     Raises: ValueError if n < 2 or a later return is not finite.
     """
     values = np.asarray(returns, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Brings a file's bars into the database: bars, the record of the import, the journal and the notice in one transaction."""
+"""Brings a file's bars into the database: bars, record, journal line and notice in one transaction."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ def chart_bars(
 ) -> BarSeries:
     """At most `n_most` bars from `start` to `end`, both included: as stored if they are few, else neighbours merged.
 
-    A merged bar has the first time and open, highest high, lowest low, last close and summed volume of k neighbours, k being the
-    smallest number that fits. Columns and order as load_bars; no bars: an empty series.
+    A merged bar has the first time and open, highest high, lowest low, last close and summed volume of k neighbours,
+    k being the smallest number that fits. Columns and order as load_bars; no bars: an empty series.
     """
     if n_most < 1:
         raise ValueError(f"n_most is {n_most}, expected at least 1")

@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST
 
 from core.models import Account
 from risk import kill_switch
-from risk.operators import go_back, operator_required
+from risk.permissions import go_back, operator_required
 
 
 class StopForm(forms.Form):

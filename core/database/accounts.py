@@ -53,7 +53,9 @@ def check_reach(path: Path, account: ServerAccount | None) -> None:
     if account is None:
         return
     try:
-        reached = subprocess.run(["test", "-x", str(path)], cwd="/", **process_options(account)).returncode == 0
+        reached = (
+            subprocess.run(["test", "-x", str(path)], check=False, cwd="/", **process_options(account)).returncode == 0
+        )
     except (OSError, subprocess.SubprocessError) as error:
         raise DatabaseUnavailable(
             f"PostgreSQL may not run as root and this root cannot become user {account.name} ({error}): "
@@ -73,7 +75,9 @@ def _find_or_create(log: Callable[[str], None]) -> ServerAccount:
     useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if useradd:
         options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-        subprocess.run([useradd, *options, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], capture_output=True)
+        subprocess.run(
+            [useradd, *options, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], check=False, capture_output=True
+        )
         # Looked up again rather than trusting the exit code: another `db up` may have added it meanwhile.
         found = _by_name(ACCOUNT_NAME)
         if found:

@@ -77,6 +77,7 @@ class PrivateApt:
         try:
             return subprocess.run(
                 command,
+                check=False,
                 cwd=cwd or self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -126,7 +127,7 @@ def configuration(folder: Path, architecture: str, inherited: list[str]) -> str:
 
 def host_options() -> list[str]:
     """The host's `Acquire::…` settings that say how to reach a mirror, as configuration lines."""
-    dump = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, errors="replace").stdout
+    dump = subprocess.run(["apt-config", "dump"], check=False, capture_output=True, text=True, errors="replace").stdout
     return [line for line in dump.splitlines() if HOST_OPTION.match(line) and not line.endswith('"";')]
 
 
@@ -137,7 +138,7 @@ def require_tools() -> None:
 
 
 def host_architecture() -> str:
-    result = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True)
+    result = subprocess.run(["dpkg", "--print-architecture"], check=False, capture_output=True, text=True)
     architecture = result.stdout.strip()
     if architecture not in ARCHITECTURES:
         raise cannot_unpack(f"the architecture is {architecture or 'unknown'}, expected {' or '.join(ARCHITECTURES)}")

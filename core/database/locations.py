@@ -74,7 +74,7 @@ def locations() -> Locations:
     inside = local_dir() / "database" / f"uid-{uid}"
     outside = _outside_dir(uid) / path_hash(local_dir())
     for root in (inside, outside):
-        if _exists(root / "data"):
+        if exists(root / "data"):
             return Locations(root)
     usable = everyone_may_enter(inside.parent) if uid == 0 else _writable(inside)
     return Locations(inside if usable else outside)
@@ -83,21 +83,21 @@ def locations() -> Locations:
 def everyone_may_enter(path: Path) -> bool:
     """Whether a user without any rights can walk down to `path`; parts that do not exist yet will be made open."""
     parts = [path, *path.parents]
-    return all(part.stat().st_mode & stat.S_IXOTH for part in parts if _exists(part))
+    return all(part.stat().st_mode & stat.S_IXOTH for part in parts if exists(part))
 
 
 def _outside_dir(uid: int) -> Path:
     if uid == 0:
         return SYSTEM_DIR
-    home = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
-    return Path(home) / "rl-trading-desk"
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "rl-trading-desk"
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
     # Not Path.exists(): inside a folder of another user it raises instead of answering.
-    return os.path.exists(path)
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _writable(path: Path) -> bool:
-    nearest = next(part for part in (path, *path.parents) if _exists(part))
+    nearest = next(part for part in (path, *path.parents) if exists(part))
     return os.access(nearest, os.W_OK | os.X_OK)

@@ -101,7 +101,7 @@ def _unpack(files: list[Path], binaries: Path) -> None:
     new = Path(tempfile.mkdtemp(prefix="binaries.", dir=binaries.parent))
     try:
         for file in files:
-            result = subprocess.run(["dpkg", "-x", str(file), str(new)], capture_output=True, text=True)
+            result = subprocess.run(["dpkg", "-x", str(file), str(new)], check=False, capture_output=True, text=True)
             if result.returncode:
                 raise cannot_unpack(f"dpkg could not unpack {file.name} ({result.stderr.strip()[:200]})")
         # dpkg -x sets this from the packages' top folder; root's server user has to get in.
@@ -135,14 +135,14 @@ def _link_programs(folder: Path, final: Path) -> None:
     rpath = "$ORIGIN/" + os.path.relpath(libraries, bin_dir(folder))
     interpreter = str(final / loaders[0].relative_to(folder))
     command = [find_patchelf(), "--set-interpreter", interpreter, "--force-rpath", "--set-rpath", rpath]
-    result = subprocess.run([*command, *map(str, programs)], capture_output=True, text=True)
+    result = subprocess.run([*command, *map(str, programs)], check=False, capture_output=True, text=True)
     if result.returncode:
         raise cannot_unpack(f"patchelf failed ({result.stderr.strip()[:200]})")
 
 
 def _finish(binaries: Path, marker: dict[str, str]) -> None:
     """See that the server program runs at its final place, then write the marker that says so."""
-    result = subprocess.run([bin_dir(binaries) / "postgres", "--version"], capture_output=True, text=True)
+    result = subprocess.run([bin_dir(binaries) / "postgres", "--version"], check=False, capture_output=True, text=True)
     if result.returncode:
         output = (result.stderr or result.stdout).strip()[:300]
         raise cannot_unpack(f"the unpacked server does not run on this host ({output})")

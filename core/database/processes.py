@@ -1,5 +1,6 @@
 """Finds and ends the processes of one data folder, alive, dead or orphaned."""
 
+import contextlib
 import os
 import signal
 import time
@@ -82,10 +83,8 @@ def _pid_file_lines(data: Path) -> list[str]:
 
 
 def _signal(pid: int, sign: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sign)
-    except ProcessLookupError:
-        pass
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:

@@ -22,7 +22,7 @@ from core.database.addresses import (
 )
 from core.database.errors import DatabaseUnavailable
 from core.database.instance import lock, prepare_folders, read_password, read_runtime, write_runtime
-from core.database.locations import Locations, locations
+from core.database.locations import Locations, exists, locations
 from core.database.packages import bin_dir, ensure_unpacked, unpacked_versions
 from core.database.startup import initialise, log_tail, start
 
@@ -136,7 +136,7 @@ def psql_command() -> list[str]:
     if address is None:
         raise DatabaseUnavailable("there is no database yet: start it with `manage.py db up`")
     unpacked = bin_dir(locations().binaries) / "psql"
-    program = str(unpacked) if os.path.exists(unpacked) else shutil.which("psql")
+    program = str(unpacked) if exists(unpacked) else shutil.which("psql")
     if program is None:
         raise DatabaseUnavailable("psql is not installed: install a PostgreSQL client (postgresql-client)")
     parts = address.parts()

@@ -104,6 +104,7 @@ def run_program(
     clean = {key: value for key, value in os.environ.items() if not re.match(r"PG|LD_|LC_|LANG|TZ|MALLOC_", key)}
     return subprocess.run(
         [str(bin_dir(places.binaries) / name), *arguments],
+        check=False,
         cwd=cwd,
         env={**clean, "LC_ALL": "C", "TZ": "GMT"},
         stdin=subprocess.DEVNULL,

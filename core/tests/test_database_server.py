@@ -100,7 +100,7 @@ def test_a_second_up_finds_the_same_server(address):
 
 def test_psql_runs_with_the_instances_password(address):
     command = [*database.psql_command(), "-Atc", "SELECT value FROM kept"]
-    result = subprocess.run(command, env=database.psql_environment(), capture_output=True, text=True)
+    result = subprocess.run(command, check=False, env=database.psql_environment(), capture_output=True, text=True)
     assert (result.stdout, result.returncode) == ("7\n", 0), result.stderr
 
 
@@ -194,7 +194,7 @@ def _as_user(user: pwd.struct_passwd, check: Callable[[], bool]) -> bool:
             os.setgid(user.pw_gid)
             os.setuid(user.pw_uid)
             os._exit(0 if check() else 1)
-        except BaseException:
+        except BaseException:  # the child must end here, whatever happened
             traceback.print_exc()
             os._exit(2)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -17,7 +17,7 @@ MODES = ("smart", "fast", "immediate")
 class Command(BaseCommand):
     help = "Database: `db up` starts it, `db down` stops it, `db status` describes it, `db psql -- …` opens psql."
     # The database may be down, and without tables: nothing may be checked before the command runs.
-    requires_system_checks = []
+    requires_system_checks: list[str] = []
     requires_migrations_checks = False
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -116,10 +116,8 @@ class Command(BaseCommand):
             f"{facts['n_good']:,} good rows imported, {facts['n_bad']:,} bad rows, of {facts['n_rows']:,}"
         )
         if record and record.first_time and record.last_time:
-            spacing = f"one bar every {record.interval_seconds:,} seconds"
-            self.stdout.write(
-                f"{record.instrument}: {record.first_time:%Y-%m-%d %H:%M} to {record.last_time:%Y-%m-%d %H:%M} UTC, {spacing}"
-            )
+            span = f"{record.first_time:%Y-%m-%d %H:%M} to {record.last_time:%Y-%m-%d %H:%M} UTC"
+            self.stdout.write(f"{record.instrument}: {span}, one bar every {record.interval_seconds:,} seconds")
         for problem in facts["problems"][:SHOWN]:
             self.stdout.write(f"  row {problem['row']}: {problem['reason']}")
         if facts["n_bad"] > SHOWN:

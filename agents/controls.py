@@ -1,0 +1,102 @@
+"""Buttons: each is a form post that asks one control function and says what it asked for."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from agents import control
+from agents.dashboard import panel
+from agents.models import Agent, TrainingRun
+from core.models import Account
+from marketdata import control as stream_control
+from marketdata.models import Stream
+from risk.permissions import go_back, operator_required
+
+AGENT_ACTIONS = {"start": control.start, "pause": control.pause, "resume": control.resume, "stop": control.stop}
+STREAM_ACTIONS = {"start": stream_control.start, "pause": stream_control.pause, "stop": stream_control.stop}
+PANELS_AFTER = ("agents", "replay", "training")
+
+
+@require_POST
+@operator_required
+def agent_action(request: HttpRequest, agent_id: int, action: str) -> HttpResponse:
+    """Start, pause, continue or stop an agent."""
+    agent = get_object_or_404(Agent, pk=agent_id)
+    words = {"start": "start", "pause": "pause", "resume": "continue", "stop": "stop"}
+    _ask(request, AGENT_ACTIONS, action, agent, f"{agent.name} was asked to {words.get(action, action)}.")
+    return _answer(request, reverse("agents"))
+
+
+@require_POST
+@operator_required
+def stream_action(request: HttpRequest, stream_id: int, action: str) -> HttpResponse:
+    """Start, pause or stop a stream."""
+    stream = get_object_or_404(Stream, pk=stream_id)
+    _ask(request, STREAM_ACTIONS, action, stream, f"{stream.name} was asked to {'continue' if action == 'start' else action}.")
+    return _answer(request, reverse("dashboard"))
+
+
+@require_POST
+@operator_required
+def stream_speed(request: HttpRequest, stream_id: int) -> HttpResponse:
+    """Change the replay speed."""
+    stream = get_object_or_404(Stream, pk=stream_id)
+    try:
+        speed = float(request.POST.get("bars_per_second", ""))
+        stream_control.set_speed(stream, speed, actor=request.user.get_username())
+        messages.success(request, f"{stream.name}: {f'{speed:g} bars a second' if speed else 'as fast as possible'}.")
+    except ValueError as error:
+        messages.error(request, f"The speed was not changed: {error}.")
+    return _answer(request, reverse("dashboard"))
+
+
+@require_POST
+@operator_required
+def training_start(request: HttpRequest, agent_id: int) -> HttpResponse:
+    """Start a training run of an agent."""
+    agent = get_object_or_404(Agent, pk=agent_id)
+    try:
+        run = control.start_training(agent, actor=request.user.get_username())
+    except ValueError as error:
+        messages.error(request, f"No training was started: {error}.")
+        return _answer(request, reverse("training"))
+    messages.success(request, f"Training run {run.pk} of {agent.name} begins in a moment.")
+    return _answer(request, reverse("training-run", args=[run.pk]))
+
+
+@require_POST
+@operator_required
+def training_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
+    """Cancel a training run."""
+    run = get_object_or_404(TrainingRun, pk=run_id)
+    try:
+        control.cancel_training(run, actor=request.user.get_username())
+        messages.success(request, f"Run {run.pk} was asked to stop; no model version comes of it.")
+    except ValueError as error:
+        messages.error(request, f"The run was not canceled: {error}.")
+    return _answer(request, reverse("training-run", args=[run.pk]))
+
+
+def _ask(request: HttpRequest, actions: dict[str, Callable[..., Any]], action: str, row: Any, done: str) -> None:
+    if action not in actions:
+        raise Http404(f"There is no action called {action}.")
+    try:
+        actions[action](row, actor=request.user.get_username())
+        messages.success(request, done)
+    except ValueError as error:
+        messages.error(request, f"{row} was left as it was: {error}.")
+
+
+def _answer(request: HttpRequest, fallback: str) -> HttpResponse:
+    """The panel the button sits in, for htmx; a redirect for a plain form."""
+    name = request.POST.get("panel", "")
+    if not request.htmx or name not in PANELS_AFTER:
+        return go_back(request, fallback)
+    chosen = Agent.objects.select_related("instrument", "stream").filter(name=request.POST.get("chosen", "")).first()
+    context = panel(name, Account.objects.order_by("id").first(), chosen, request.POST)
+    return render(request, f"panels/_{name}.html", {**context, "chosen": chosen, "with_toasts": True})

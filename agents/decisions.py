@@ -1,0 +1,87 @@
+"""Decisions: the table with filters, and one decision with its reasons as page or drawer."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from agents.models import Agent, Decision
+from core.models import Fill, Order
+
+ROWS_PER_PAGE = 50
+LATENCY_LABELS = {
+    "bar": "Bar closed and stored",
+    "features": "Features computed",
+    "policy": "Policy asked",
+    "explain": "Reasons worked out",
+    "gate": "Risk gate, order stored",
+    "broker": "Sent to the paper broker",
+}
+
+
+def decision_list(request: HttpRequest) -> HttpResponse:
+    """Newest first, by agent and verdict."""
+    rows = Decision.objects.select_related("agent", "instrument").order_by("-time", "-id")
+    agent, verdict = request.GET.get("agent", ""), request.GET.get("verdict", "")
+    if agent:
+        rows = rows.filter(agent__name=agent)
+    if verdict in Decision.Verdict.values:
+        rows = rows.filter(verdict=verdict)
+    page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "page": page,
+        "agents": Agent.objects.order_by("name"),
+        "verdicts": Decision.Verdict.choices,
+        "agent": agent,
+        "verdict": verdict,
+    }
+    return render(request, "agents/decisions.html", context)
+
+
+def decision_detail(request: HttpRequest, agent: str, seconds: int) -> HttpResponse:
+    """One decision; the drawer asks for the same address and gets the inner part only."""
+    decision = find_decision(agent, seconds)
+    template = "agents/_decision.html" if request.htmx else "agents/decision.html"
+    return render(request, template, {"decision": decision, **reasons(decision)})
+
+
+def find_decision(agent: str, seconds: int) -> Decision:
+    """The decision an agent made on the bar that starts at `seconds`. Raises: Http404."""
+    try:
+        time = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, OSError, ValueError):
+        raise Http404(f"{seconds} is not a time.") from None
+    rows = Decision.objects.select_related("agent", "instrument", "model_version", "configuration")
+    return get_object_or_404(rows, agent__name=agent, time=time)
+
+
+def reasons(decision: Decision) -> dict[str, Any]:
+    """What the drawer shows besides the row: order, fills, bars of equal scale, steps, neighbours."""
+    order = Order.objects.filter(decision_id=decision.pk, book=decision.agent.book_id).first()
+    contributions = decision.rationale.get("contributions", [])
+    same_agent = Decision.objects.filter(agent=decision.agent)
+    return {
+        "order": order,
+        "fills": list(Fill.objects.filter(order=order).order_by("time", "id")) if order else [],
+        "largest": max((abs(row.get("contribution", 0)) for row in contributions), default=1) or 1,
+        "steps": [(LATENCY_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in decision.latency_ms.items()],
+        "headline": headline(decision, order),
+        "earlier": same_agent.filter(time__lt=decision.time).order_by("-time").first(),
+        "later": same_agent.filter(time__gt=decision.time).order_by("time").first(),
+    }
+
+
+def headline(decision: Decision, order: Order | None) -> tuple[str, str]:
+    """Words and colour of the pill at the top: what came of the decision."""
+    symbol = decision.instrument.symbol
+    if decision.verdict == Decision.Verdict.DENIED:
+        return f"Order for {symbol} denied", "loss"
+    if order is None:
+        return f"Holds {symbol}" if decision.quantity_before else f"Stays out of {symbol}", ""
+    amount = f"{order.filled_quantity or order.quantity:,f}"
+    amount = amount.rstrip("0").rstrip(".") if "." in amount else amount
+    if order.status == Order.Status.FILLED:
+        return f"{'Bought' if order.side == Order.Side.BUY else 'Sold'} {amount} {symbol}", "gain" if order.side == Order.Side.BUY else "loss"
+    return f"{'Buy' if order.side == Order.Side.BUY else 'Sell'} {amount} {symbol}: {order.get_status_display()}", "warn"

@@ -1,0 +1,117 @@
+"""One decision in plain words. Every clause comes from an actual value and the sign of its contribution."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agents.policy import PolicyOutput
+from agents.wording import phrase
+
+# An input stands out when it alone makes this share of all the pushing and pulling.
+STANDS_OUT = 0.15
+# What speaks against is worth a word when it is at least half as strong as the best reason.
+OBJECTION = 0.5
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One input and how it moved the decision."""
+
+    name: str
+    value: float  # raw, NaN if not known
+    previous: float | None  # raw, one bar before
+    contribution: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Signed quantities at the time of the decision."""
+
+    held: float
+    wanted: float
+
+
+def sentence(
+    algorithm: str, output: PolicyOutput, reasons: list[Reason], position: Position, unit: str = "day"
+) -> str:
+    """What it chose, why, and how sure it was.
+
+    reasons: most important first. Contributions speak for the choice when positive (ppo); for sac they push the wanted
+    position up or down, so a sale's reasons are the negative ones.
+    """
+    return f"{_choice(output, position)}{_because(algorithm, output, reasons, unit)}. {_sureness(algorithm, output)}"
+
+
+def _choice(output: PolicyOutput, position: Position) -> str:
+    held, wanted = position.held, position.wanted
+    if wanted > held:
+        return "It chose to buy back what it had sold short" if held < 0 and wanted <= 0 else (
+            "It chose to buy" if held <= 0 else "It chose to buy more"
+        )  # fmt: skip
+    if wanted < held:
+        if held > 0:
+            return "It chose to sell everything" if wanted <= 0 else "It chose to sell a part"
+        return "It chose to sell short"
+    if output.label == "buy":
+        return "It keeps what it holds: it would buy, but cannot hold more," if held else (
+            "It stays out: it would buy, but its money does not reach for one unit,"
+        )  # fmt: skip
+    if output.label == "sell":
+        return "It keeps what it holds: it would sell, but the change is too small for an order," if held else (
+            "It stays out: it would sell, but holds nothing,"
+        )  # fmt: skip
+    return "It keeps what it holds" if held else "It stays out of the market"
+
+
+def _because(algorithm: str, output: PolicyOutput, reasons: list[Reason], unit: str) -> str:
+    known = [reason for reason in reasons if not np.isnan(reason.value)]
+    total = sum(abs(reason.contribution) for reason in reasons)
+    strong = [reason for reason in known if total > 0 and abs(reason.contribution) >= STANDS_OUT * total]
+    if algorithm == "sac" and output.label == "hold":
+        return _balance(strong, unit)
+    direction = -1.0 if algorithm == "sac" and output.label == "sell" else 1.0
+    good = [reason for reason in strong if reason.contribution * direction > 0][:2]
+    bad = [reason for reason in strong if reason.contribution * direction < 0][:1]
+    if not good:
+        return _nothing_speaks_for_it(bad, unit)
+    text = " because " + " and ".join(_words(reason, unit) for reason in good)
+    if bad and abs(bad[0].contribution) >= OBJECTION * abs(good[0].contribution):
+        text += f", although {_words(bad[0], unit)}"
+    return text
+
+
+def _nothing_speaks_for_it(bad: list[Reason], unit: str) -> str:
+    if bad:
+        return f" although {_words(bad[0], unit)}: no single input speaks for it, it leans this way on most days"
+    return "; no single input stands out"
+
+
+def _balance(strong: list[Reason], unit: str) -> str:
+    """Holding in sac: the wanted position is near the held one; say what pushes which way."""
+    up = next((reason for reason in strong if reason.contribution > 0), None)
+    down = next((reason for reason in strong if reason.contribution < 0), None)
+    if up and down:
+        return f": {_words(up, unit)}, which speaks for more, but {_words(down, unit)}, which speaks for less"
+    if up or down:
+        reason = up or down
+        assert reason is not None
+        return f", the position it wants; most of all {_words(reason, unit)}, which speaks for {'more' if up else 'less'}"
+    return "; no single input stands out"
+
+
+def _words(reason: Reason, unit: str) -> str:
+    return phrase(reason.name, reason.value, reason.previous, unit)
+
+
+def _sureness(algorithm: str, output: PolicyOutput) -> str:
+    if algorithm == "sac":
+        target = output.target or 0.0
+        wish = "no position" if round(target * 100) == 0 else f"{abs(target) * 100:.0f} % {_side(target)}"
+        return f"It wants {wish} and was {output.confidence * 100:.0f} % sure of that, give or take a quarter."
+    (_, first), (name, second) = sorted(output.preferences.items(), key=lambda item: -item[1])[:2]
+    other = {"buy": "buying", "sell": "selling", "hold": "holding"}[name]
+    return f"It was {first * 100:.0f} % sure; {other} came second with {second * 100:.0f} %."
+
+
+def _side(target: float) -> str:
+    return "of its money invested" if target > 0 else "of its money sold short"
