@@ -20,12 +20,10 @@ down: ## Stop the desk from elsewhere
 	@if [ -x $(BIN)/python ]; then $(MANAGE) down; else echo "The desk was never set up here."; fi
 
 test: lint $(VENV)/dev-installed ## Set up and run all tests
-	@$(BIN)/python tests/prepare.py
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python tests/run.py $(TESTS)
 
 test-slow: $(VENV)/dev-installed ## Run the long proofs
-	@$(BIN)/python tests/prepare.py
-	$(BIN)/python -m pytest -m slow -n 0 $(TESTS)
+	$(BIN)/python tests/run.py -m slow -n 0 $(TESTS)
 
 bench: $(VENV)/runtime-installed ## Measure; NAME=... picks one
 	$(MANAGE) bench $(NAME)

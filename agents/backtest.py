@@ -147,6 +147,8 @@ def _metrics(track: Track, trips: list[RoundTrip], rules: MarketRules, periods_p
         **metrics.summary(equity, periods_per_year),
         "n_trades": float(len(trips)),
         "n_fills": float(len(track.fills)),
+        # Closing in slices makes many round trips of one; this counts the money: all in and all out is one turn.
+        "n_turns": float(traded.sum() / equity.mean() / 2.0),
         "trades_per_year": len(trips) / years,
         "win_rate": metrics.win_rate(results),
         "profit_factor": metrics.profit_factor(results),

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 
 from agents.features import CATALOGUE, FeatureSpec
 from agents.rewards import RewardSettings
+from agents.search import search_space
 from core.simulation.rules import MarketRules
 
 ALGORITHMS = ("ppo", "sac")
@@ -30,9 +31,9 @@ class TrainingSettings:
     n_evaluations: int = 5  # backtests on the validation period per trial; the best one's weights are kept
     n_threads: int = 1  # of torch; more than one may change the last digits
     episode_length: int = 250  # bars of a training episode
-    min_trades: int = 6  # round trips on the validation period below which a trial loses score
+    min_trades: int = 6  # times the money must be turned over on the validation period, or a trial loses score
     vix: str = "VIX"  # symbol of the volatility index, empty for none
-    search: dict[str, Any] = field(default_factory=dict)  # ranges that replace the algorithm's own, see tuning.py
+    search: dict[str, Any] = field(default_factory=dict)  # ranges that replace the algorithm's own, see search.py
 
     def __post_init__(self) -> None:
         for name in ("n_trials", "n_steps", "n_evaluations", "n_threads", "episode_length"):
@@ -70,7 +71,7 @@ class DeployChecks:
     min_trades: int | None = 1  # at least, closed round trips
     min_sharpe: float | None = None  # at least, per year
     min_return: float | None = None  # at least, over the whole period, as a fraction
-    max_trades_per_year: float | None = None  # at most: more is churn
+    max_turnover: float | None = None  # at most, value traded per year as a multiple of equity: more is churn
 
     def __post_init__(self) -> None:
         for name in _names(type(self)):
@@ -115,7 +116,7 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
         _check(key in data, key, None, "a value: it has no default")
     names = data["features"]
     _check(isinstance(names, list), "features", names, "a list of feature names")
-    return AgentSettings(
+    settings = AgentSettings(
         algorithm=algorithm,
         features=_part("features", lambda: FeatureSpec(tuple(names))),
         rules=_part("rules", lambda: MarketRules.from_dict(_mapping(data, "rules"))),
@@ -123,6 +124,8 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
         training=_part("training", lambda: TrainingSettings.from_dict(_mapping(data, "training"))),
         deploy_checks=_part("deploy_checks", lambda: DeployChecks.from_dict(_mapping(data, "deploy_checks"))),
     )
+    _part("training.search", lambda: search_space(algorithm, settings.training.search))
+    return settings
 
 
 def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[str, Any]:
@@ -135,14 +138,14 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
     periods = {"validation": validation, "unseen": unseen}
     if algorithm == "ppo":
         rules = MarketRules(half_spread_bps=1.5, impact_bps=10.0, participation=0.05)
-        reward = RewardSettings(drawdown=0.5)
-        training = TrainingSettings(**periods, n_steps=49_152, n_evaluations=6)
+        reward = RewardSettings(drawdown=0.15)
+        training = TrainingSettings(**periods, n_steps=98_304, n_evaluations=6)
     elif algorithm == "sac":
         rules = MarketRules(
             half_spread_bps=3.0, tick_size=0.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1
         )
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
-        training = TrainingSettings(**periods, n_steps=16_000, n_evaluations=6)
+        training = TrainingSettings(**periods, n_steps=24_000, n_evaluations=6)
     else:
         raise ConfigurationError(f"algorithm: got {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
     names = tuple(name for name in CATALOGUE if algorithm == "sac" or name != "vix")
@@ -152,7 +155,7 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
         rules=rules,
         reward=reward,
         training=training,
-        deploy_checks=DeployChecks(min_trades=3, max_trades_per_year=120),
+        deploy_checks=DeployChecks(min_trades=3, max_turnover=150.0),
     ).to_dict()
 
 

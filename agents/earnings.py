@@ -32,9 +32,7 @@ def components_between(
 
 def reward_since(agent: Agent, snapshot: EquitySnapshot, fills: list[Fill], settings: AgentSettings) -> None:
     """Write on the previous decision what it brought, if it was made at the bar before this one."""
-    before = (
-        EquitySnapshot.objects.filter(book=agent.book_id, time__lt=snapshot.time).order_by("-time").first()
-    )
+    before = EquitySnapshot.objects.filter(book=agent.book_id, time__lt=snapshot.time).order_by("-time").first()
     if before is None:
         return
     two = list(Decision.objects.filter(agent=agent, time__lte=before.time).order_by("-time")[:2])

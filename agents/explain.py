@@ -59,21 +59,22 @@ def float_network(policy: ServedPolicy) -> FloatNetwork:
 
 def explain(
     policy: ServedPolicy,
-    observation: np.ndarray,
     values: np.ndarray,
     own: np.ndarray,
     output: PolicyOutput,
     *,
-    position: Position,
+    held: float = 0.0,
+    wanted: float = 0.0,
     previous: np.ndarray | None = None,
     unit: str = "day",
 ) -> dict[str, Any]:
     """The rationale of one decision, without the risk gate's checks; see Decision.rationale.
 
     values: (n,) raw features, NaN where missing; own: (4,) raw own state; previous: the raw features one bar before,
-    for "fell to"; position: held and wanted quantity; unit: what one bar is called.
+    for "fell to"; held, wanted: signed quantities now and aimed at; unit: what one bar is called.
     Returns: sentence, preferences, contributions (most important first, at most six), counterfactuals, target.
     """
+    observation = policy.observe(values, own)
     attribution = attribute(policy, observation, output)
     raw = np.concatenate([np.asarray(values, dtype=float), np.asarray(own, dtype=float)])
     before = np.full(len(raw), np.nan)
@@ -89,7 +90,7 @@ def explain(
     changes = nearest_changes(policy, float_network(policy), observation, features[:N_COUNTERFACTUALS], output.label)
     shares = sorted(output.preferences.items(), key=lambda item: -item[1])
     return {
-        "sentence": sentence(policy.algorithm, output, reasons, position, unit),
+        "sentence": sentence(policy.algorithm, output, reasons, Position(held, wanted), unit),
         "preferences": [{"label": name.capitalize(), "share": share} for name, share in shares],
         "contributions": [_contribution(reason) for reason in reasons[:N_SHOWN]],
         "counterfactuals": [_counterfactual(change) for change in changes],

@@ -104,7 +104,7 @@ class _Supervisor(BaseCallback):
                 raise _PrunedError
 
     def _on_training_end(self) -> None:
-        if self.marks and not self.trial.pruned:
+        if self.marks:
             self.trial.evaluate(self.model)
         self._report(time.monotonic())
 
@@ -176,14 +176,14 @@ class Trial:
 def score(result: BacktestResult, min_trades: int) -> float:
     """What trials are ranked by: the validation Sharpe ratio after costs, less what too few trades cost.
 
-    A policy that closes fewer than min_trades round trips loses up to one point in proportion, so that buying once and
-    holding does not pass for a strategy; one that never trades scores -1, since its Sharpe ratio of 0 would beat every
-    honest loser.
+    A policy that turns its money over fewer than min_trades times (in and out once is one) loses up to one point in
+    proportion, so that buying once and holding does not pass for a strategy. One that never trades scores -1: its
+    Sharpe ratio of 0 would beat every honest loser.
     """
     if len(result.track.fills) == 0:
         return NEVER_TRADED
     sharpe = result.metrics["sharpe_ratio"]
-    missing = max(min_trades - len(result.trades), 0) / min_trades if min_trades else 0.0
+    missing = max(1.0 - result.metrics["n_turns"] / min_trades, 0.0) if min_trades else 0.0
     return (sharpe if np.isfinite(sharpe) else NEVER_TRADED) - missing
 
 

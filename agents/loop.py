@@ -4,8 +4,9 @@ import logging
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
+from typing import Any
 
+import numpy as np
 from django.db import transaction
 
 from agents import registry
@@ -14,12 +15,13 @@ from agents.earnings import reward_since
 from agents.explain import explain
 from agents.market_view import MarketView
 from agents.models import Agent, AgentConfiguration, Decision, ModelVersion
-from agents.own_state import NAMES, own_state
+from agents.own_state import NAMES as own_state_names
+from agents.own_state import own_state
 from agents.policy import PolicyOutput, ServedPolicy
 from core.brokers.base import ClosedBar
 from core.jobs import JobFailedError
 from core.ledger import mark, to_money
-from core.models import EquitySnapshot, Instrument, JobRow, Order, Position
+from core.models import Book, EquitySnapshot, Instrument, JobRow, Order, Position
 from core.notices import notify
 from marketdata.models import Stream, Subscription
 from marketdata.queries import next_bar_times
@@ -48,6 +50,20 @@ class Stopwatch:
         now = time.perf_counter()
         self.laps[name] = round((now - self.last) * 1000, 2)
         self.last = now
+
+
+@dataclass(frozen=True, eq=False)
+class Thought:
+    """What the policy saw at one close and what it made of it."""
+
+    values: np.ndarray  # (n,) raw features, NaN where missing
+    values_before: np.ndarray  # (n,) the same one bar earlier
+    own: np.ndarray  # (4,) raw own state
+    observation: np.ndarray  # (n + 4,) as the network sees it
+    output: PolicyOutput
+    held: float
+    wanted: float
+    equity: float
 
 
 @dataclass
@@ -127,44 +143,50 @@ class BarLoop:
     def _decide(
         self, bar: ClosedBar, snapshot: EquitySnapshot, stream: Stream, watch: Stopwatch
     ) -> tuple[Decision, Order | None]:
-        position = Position.objects.filter(book=self.agent.book_id, instrument=self.agent.instrument_id).first()
-        held = float(position.quantity) if position else 0.0
-        equity = float(snapshot.equity)
-        values, before = self.view.features(self.policy.spec)
-        own = own_state(
-            held,
-            float(position.average_price) if position else 0.0,
-            bar.close,
-            equity,
-            float(type(self.agent.book).objects.values_list("peak_equity", flat=True).get(pk=self.agent.book_id)),
-            position.age_bars if position else 0,
-            self.settings.rules,
-        )
-        observation = self.policy.observe(values, own)
-        output = self.policy.decide(observation)
+        """Observe, decide, explain, pass the gate, store."""
+        thought = self._think(bar, snapshot)
         watch.lap("features_and_policy")
-        wanted = self.policy.target_quantity(output.action, held, equity, bar.close, self.settings.rules)
-        wish = self._wish(bar, held, wanted, equity, stream)
+        wish = self._wish(bar, thought, stream)
         verdict = self.execution.judge(wish)
         watch.lap("risk_gate")
-        rationale = explain(self.policy, values, own, output, previous=before, held=held, wanted=wanted)
+        rationale = explain(
+            self.policy,
+            thought.values,
+            thought.own,
+            thought.output,
+            held=thought.held,
+            wanted=thought.wanted,
+            previous=thought.values_before,
+        )
         rationale["checks"] = [vars(check) for check in verdict.checks]
         watch.lap("explanation")
-        observed = dict(zip(self.policy.spec.names, _plain(values), strict=True)) | dict(
-            zip(NAMES, _plain(own), strict=True)
-        )
-        decision = self._store(bar, held, wish, output, verdict, rationale, observed, snapshot.equity, watch)
+        decision = self._store(bar, thought, wish, verdict, rationale, watch)
         order = self.execution.store_intent(wish, verdict, decision_id=decision.pk)
         return decision, order
 
-    def _wish(self, bar: ClosedBar, held: float, wanted: float, equity: float, stream: Stream) -> Wish:
+    def _think(self, bar: ClosedBar, snapshot: EquitySnapshot) -> Thought:
+        """What the policy sees at this close and what it makes of it."""
+        position = Position.objects.filter(book=self.agent.book_id, instrument=self.agent.instrument_id).first()
+        held = float(position.quantity) if position else 0.0
+        average = float(position.average_price) if position else 0.0
+        age = position.age_bars if position else 0
+        peak = Book.objects.values_list("peak_equity", flat=True).get(pk=self.agent.book_id)
+        equity = float(snapshot.equity)
+        values, before = self.view.features(self.policy.spec)
+        own = own_state(held, average, bar.close, equity, float(peak), age, self.settings.rules)
+        observation = self.policy.observe(values, own)
+        output = self.policy.decide(observation)
+        wanted = self.policy.target_quantity(output.action, held, equity, bar.close, self.settings.rules)
+        return Thought(values, before, own, observation, output, held, wanted, equity)
+
+    def _wish(self, bar: ClosedBar, thought: Thought, stream: Stream) -> Wish:
         """The target to ask the gate for; the kill switch's closing and ruin come before the policy's wish."""
         state = kill_switch.state(self.execution.account)
-        closing = bool(state and state.engaged and state.close_positions and held != 0)
-        ruined = equity <= self.settings.rules.ruin_fraction * float(self.agent.book.start_cash)
+        closing = bool(state and state.engaged and state.close_positions and thought.held != 0)
+        ruined = thought.equity <= self.settings.rules.ruin_fraction * float(self.agent.book.start_cash)
         return Wish(
             client_order_id=f"agent-{self.agent.pk}-{int(bar.time.timestamp())}",
-            quantity=0.0 if closing or ruined else wanted,
+            quantity=0.0 if closing or ruined else thought.wanted,
             bar=bar,
             bars_behind=self._bars_behind(bar, stream),
             closing_on_kill=closing,
@@ -187,39 +209,38 @@ class BarLoop:
     def _store(
         self,
         bar: ClosedBar,
-        held: float,
+        thought: Thought,
         wish: Wish,
-        output: PolicyOutput,
         verdict: Verdict,
-        rationale: dict,
-        observed: dict[str, float | None],
-        equity: Decimal,
+        rationale: dict[str, Any],
         watch: Stopwatch,
     ) -> Decision:
+        observed = dict(zip(self.policy.spec.names, _plain(thought.values), strict=True))
+        observed |= dict(zip(own_state_names, _plain(thought.own), strict=True))
         decision = Decision.objects.create(
             time=bar.time,
             agent=self.agent,
             instrument_id=self.agent.instrument_id,
             model_version=self.version,
             configuration=self.configuration,
-            action=output.action,
-            label=output.label,
-            confidence=output.confidence,
+            action=thought.output.action,
+            label=thought.output.label,
+            confidence=thought.output.confidence,
             close=bar.close,
-            quantity_before=held,
+            quantity_before=thought.held,
             quantity_wanted=wish.quantity,
             quantity_allowed=verdict.quantity_allowed,
             verdict=verdict.verdict,
             reason_code=verdict.reason_code,
             observation=observed,
             rationale=rationale,
-            equity=float(equity),
+            equity=thought.equity,
             latency_ms=dict(watch.laps),
         )
         notify("decision", agent=self.agent.pk, instrument=self.agent.instrument_id)
         return decision
 
 
-def _plain(values) -> list[float | None]:
+def _plain(values: np.ndarray) -> list[float | None]:
     """Floats fit for JSON: NaN, a missing input, becomes null."""
     return [None if value != value else float(value) for value in values]

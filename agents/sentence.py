@@ -44,19 +44,28 @@ def sentence(
 
 def _choice(output: PolicyOutput, position: Position) -> str:
     held, wanted = position.held, position.wanted
+    if wanted == held:
+        return _unchanged(output.label, held)
     if wanted > held:
-        return "It chose to buy back what it had sold short" if held < 0 and wanted <= 0 else (
-            "It chose to buy" if held <= 0 else "It chose to buy more"
-        )  # fmt: skip
-    if wanted < held:
-        if held > 0:
-            return "It chose to sell everything" if wanted <= 0 else "It chose to sell a part"
-        return "It chose to sell short"
+        if held < 0:
+            return "It chose to buy back what it had sold short" + (" and more" if wanted > 0 else "")
+        return "It chose to buy more" if held else "It chose to buy"
     if output.label == "buy":
+        return "It wants to stay fully invested and only gives back what its money does not carry,"
+    if held <= 0:
+        return "It chose to sell short"
+    if wanted > 0:
+        return "It chose to sell a part"
+    return "It chose to sell everything" + (" and sell short" if wanted < 0 else "")
+
+
+def _unchanged(label: str, held: float) -> str:
+    """The position stays: because that is the choice, or because the choice changes nothing."""
+    if label == "buy":
         return "It keeps what it holds: it would buy, but cannot hold more," if held else (
             "It stays out: it would buy, but its money does not reach for one unit,"
         )  # fmt: skip
-    if output.label == "sell":
+    if label == "sell":
         return "It keeps what it holds: it would sell, but the change is too small for an order," if held else (
             "It stays out: it would sell, but holds nothing,"
         )  # fmt: skip
@@ -82,7 +91,7 @@ def _because(algorithm: str, output: PolicyOutput, reasons: list[Reason], unit: 
 
 def _nothing_speaks_for_it(bad: list[Reason], unit: str) -> str:
     if bad:
-        return f" although {_words(bad[0], unit)}: no single input speaks for it, it leans this way on most days"
+        return f" although {_words(bad[0], unit)}; no single input speaks for it"
     return "; no single input stands out"
 
 

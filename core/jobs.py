@@ -141,9 +141,7 @@ class Job:
         )
         said = False
         while not self.shutting_down:
-            row = self._session.execute(
-                "SELECT pg_try_advisory_lock(%s, %s)", [self.kind.number, self.pk]
-            ).fetchone()
+            row = self._session.execute("SELECT pg_try_advisory_lock(%s, %s)", [self.kind.number, self.pk]).fetchone()
             if row and row[0]:
                 self._session.execute(f"LISTEN {CHANNEL}")
                 return

@@ -85,7 +85,9 @@ def apply_execution(order: Order, execution: Execution) -> Fill | None:
 
 def _refuse_wrong_size(order: Order, execution: Execution) -> None:
     if (execution.quantity > 0) != (order.side == Order.Side.BUY) or execution.quantity == 0:
-        raise ValueError(f"execution {execution.execution_id} of {execution.quantity} does not fit a {order.side} order")
+        raise ValueError(
+            f"execution {execution.execution_id} of {execution.quantity} does not fit a {order.side} order"
+        )
     if order.filled_quantity + abs(execution.quantity) > order.quantity:
         raise ValueError(
             f"execution {execution.execution_id} of {execution.quantity} overfills order {order.client_order_id}: "
@@ -179,6 +181,11 @@ def cancel_order(order: Order, *, code: str, reason: str, actor: str = "system")
         status=Order.Status.CANCELED, reason_code=code, reason=reason[:240]
     )
     if changed:
-        record("order.canceled", f"Order {order.client_order_id} canceled: {reason}", actor=actor, subject=f"order:{order.pk}")
+        record(
+            "order.canceled",
+            f"Order {order.client_order_id} canceled: {reason}",
+            actor=actor,
+            subject=f"order:{order.pk}",
+        )
         notify("order", book=order.book_id)
     return bool(changed)

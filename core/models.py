@@ -34,9 +34,13 @@ class Instrument(models.Model):
     tick_size = Money(default=Decimal("0.01"), help_text="Smallest price step; 0 means no rounding.")
     lot_size = Money(default=Decimal(1))
     multiplier = Money(default=Decimal(1), help_text="Money per point: 1 for shares, 20 for NQ.")
-    leverage_factor = Money(default=Decimal(1), help_text="3 for a fund that moves three times its underlying each day.")
+    leverage_factor = Money(
+        default=Decimal(1), help_text="3 for a fund that moves three times its underlying each day."
+    )
     underlying = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="derived")
-    constructed = models.BooleanField(default=False, help_text="Computed by us from another series, not traded anywhere.")
+    constructed = models.BooleanField(
+        default=False, help_text="Computed by us from another series, not traded anywhere."
+    )
     construction = models.TextField(blank=True, help_text="How a constructed series was made, in one sentence.")
     has_volume = models.BooleanField(default=True)
 

@@ -173,7 +173,11 @@ class Watchdog:
             return
         beat_age = health.age(row.heartbeat_at)
         if row.n_restarts > MOST_QUICK_CRASHES and (beat_age is None or beat_age < LONGEST_WAIT_SECONDS * 2):
-            jobs.fail(kind, row.pk, f"it ended {MOST_QUICK_CRASHES} times right after its start; see the log, then start it again")
+            jobs.fail(
+                kind,
+                row.pk,
+                f"it ended {MOST_QUICK_CRASHES} times right after its start; see the log, then start it again",
+            )
             _journal("job.failed", f"{row} keeps crashing and was stopped", level=Event.Level.CRITICAL, subject=name)
             return
         self._asked[name] = time.monotonic()

@@ -90,8 +90,8 @@ def adjust_bars(
     for action in actions:
         if action.kind == "split":
             shares[series.time < action.time] *= action.ratio
-    prices = (price * factor for price in (series.open, series.high, series.low, series.close))
-    return AdjustedBars(BarSeries(series.time, *prices, series.volume * shares), actions)
+    open_, high, low, close = (price * factor for price in (series.open, series.high, series.low, series.close))
+    return AdjustedBars(BarSeries(series.time, open_, high, low, close, series.volume * shares), actions)
 
 
 def _find_actions(series: BarSeries, factor: np.ndarray, rounding: np.ndarray, base: str) -> list[CorporateAction]:

@@ -33,7 +33,9 @@ def stop(stream: Stream, *, actor: str) -> None:
 def set_speed(stream: Stream, bars_per_second: float, *, actor: str) -> None:
     """Change the replay speed: bars a second, 0 for as fast as the agents can go. Raises: ValueError otherwise."""
     if not (math.isfinite(bars_per_second) and 0 <= bars_per_second <= FASTEST):
-        raise ValueError(f"speed {bars_per_second} is not possible: give 0 (as fast as possible) to {FASTEST:g} bars a second")
+        raise ValueError(
+            f"speed {bars_per_second} is not possible: give 0 (as fast as possible) to {FASTEST:g} bars a second"
+        )
     before = Stream.objects.values_list("bars_per_second", flat=True).get(pk=stream.pk)
     Stream.objects.filter(pk=stream.pk).update(
         bars_per_second=bars_per_second, settings_version=F("settings_version") + 1

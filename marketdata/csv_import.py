@@ -26,9 +26,9 @@ MOST_PROBLEMS = 1_000
 DAY = 86_400
 _REQUIRED = ("time", "open", "high", "low", "close")
 _NAMES = {
-    **{name: "time" for name in ("time", "date", "timestamp", "datetime")},
+    **dict.fromkeys(("time", "date", "timestamp", "datetime"), "time"),
     **{name: name for name in ("open", "high", "low", "close", "volume")},
-    **{name: "adj_close" for name in ("adj_close", "adj close", "adjusted_close", "adjusted close")},
+    **dict.fromkeys(("adj_close", "adj close", "adjusted_close", "adjusted close"), "adj_close"),
 }
 
 

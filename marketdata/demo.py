@@ -107,7 +107,9 @@ def _import(item: _Item, log: Callable[[str], object]) -> None:
     splits = sum(action.kind == "split" for action in prepared.actions)
     dividends = sum(action.kind == "dividend" for action in prepared.actions)
     found = f", adjusted for {splits} splits and {dividends} dividends" if item.adjust else ""
-    log(f"{item.symbol}: {record.n_good:,} bars, {record.first_time:%Y-%m-%d} to {record.last_time:%Y-%m-%d}{found}")
+    bad = f", {record.n_bad:,} bad rows" if record.n_bad else ""
+    span = f"{record.first_time:%Y-%m-%d} to {record.last_time:%Y-%m-%d}"
+    log(f"{item.symbol}: {record.n_good:,} bars{bad}, {span}{found}")
 
 
 def _as_csv(series: BarSeries) -> bytes:

@@ -43,9 +43,12 @@ def index_csv(name: str) -> bytes:
 
 
 def vix_csv() -> bytes:
-    """CSV of the VIX in arch: closes only, so open, high and low equal the close and volume is 0."""
+    """CSV of the VIX in arch: closes only, so open, high and low equal the close and volume is 0.
+
+    Its publisher lists every weekday and marks those without trading by a dot: they are no bars and are left out.
+    """
     rows = _read("arch", "data/vix/vix.csv.gz")
-    return _csv([_iso(row["Date"]), *[row["vix"]] * 4, "0", row["vix"]] for row in rows)
+    return _csv([_iso(row["Date"]), *[row["vix"]] * 4, "0", row["vix"]] for row in rows if row["vix"] != ".")
 
 
 def _read(package: str, inside: str) -> list[dict[str, str]]:

@@ -74,7 +74,9 @@ class Stream(JobRow):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(condition=models.Q(bars_per_second__gte=0), name="stream_speed_not_negative"),
-            models.CheckConstraint(condition=models.Q(from_time__lte=models.F("to_time")), name="stream_from_before_to"),
+            models.CheckConstraint(
+                condition=models.Q(from_time__lte=models.F("to_time")), name="stream_from_before_to"
+            ),
         ]
 
     def __str__(self) -> str:

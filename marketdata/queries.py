@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from django.db import connection, transaction
@@ -25,26 +26,28 @@ _UPSERT = """
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, source = excluded.source
 """
-_WHERE = """
-    instrument_id = %(instrument)s AND interval_seconds = %(interval)s
-    AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+_LOAD = """
+    SELECT extract(epoch FROM time)::bigint, open, high, low, close, volume
+    FROM marketdata_bar
+    WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
+      AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+    ORDER BY time
 """
-_LOAD = (
-    "SELECT extract(epoch FROM time)::bigint, open, high, low, close, volume FROM marketdata_bar WHERE"
-    + _WHERE
-    + "ORDER BY time"
-)
-_COUNT = "SELECT count(*) FROM marketdata_bar WHERE" + _WHERE
+_COUNT = """
+    SELECT count(*) FROM marketdata_bar
+    WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
+      AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+"""
 # Groups are counted from the first bar, so that a new bar changes the last group only.
-_GROUPED = (
-    """
-    SELECT extract(epoch FROM min(time))::bigint, (array_agg(open ORDER BY time))[1], max(high), min(low),
-           (array_agg(close ORDER BY time DESC))[1], sum(volume)
+_GROUPED = """
+    SELECT extract(epoch FROM min(time))::bigint, first(open, time), max(high), min(low), last(close, time), sum(volume)
     FROM (
-        SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar WHERE"""
-    + _WHERE
-    + ") AS numbered GROUP BY part ORDER BY part"
-)
+        SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar
+        WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
+          AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+    ) AS numbered
+    GROUP BY part ORDER BY part
+"""
 _TIMES = """
     SELECT DISTINCT time FROM marketdata_bar
     WHERE instrument_id = ANY(%(instruments)s) AND interval_seconds = %(interval)s
@@ -98,7 +101,7 @@ def chart_bars(
     """
     if n_most < 1:
         raise ValueError(f"n_most is {n_most}, expected at least 1")
-    values = {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end}
+    values: dict[str, Any] = {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end}
     with connection.cursor() as cursor:
         cursor.execute(_COUNT, values)
         size = -(-cursor.fetchone()[0] // n_most)
@@ -124,7 +127,7 @@ def next_bar_times(
 
     Ascending, without repeats, at most `limit`; empty when nothing is left. after None: from the first bar.
     """
-    values = {
+    values: dict[str, Any] = {
         "instruments": list(instrument_ids),
         "interval": interval_seconds,
         "after": after,
@@ -136,7 +139,7 @@ def next_bar_times(
         return [row[0] for row in cursor.fetchall()]
 
 
-def _series(sql: str, values: dict) -> BarSeries:
+def _series(sql: str, values: dict[str, Any]) -> BarSeries:
     with connection.cursor() as cursor:
         cursor.execute(sql, values)
         rows = cursor.fetchall()

@@ -66,7 +66,9 @@ class Execution:
             live=self.account.mode == Account.Mode.LIVE,
             live_allowed=settings.LIVE_TRADING_ALLOWED,
         )
-        found = limits and gate.GateLimits(limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind)
+        found = limits and gate.GateLimits(
+            limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind
+        )
         return gate.judge(intent, found)
 
     def _gross_elsewhere(self) -> float:

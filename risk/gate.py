@@ -64,7 +64,9 @@ def judge(intent: Intent, limits: GateLimits | None) -> Verdict:
     """Judge one intent. Missing limits or broken numbers deny it; reducing a position is never made smaller."""
     held, wanted = intent.quantity_held, intent.quantity_wanted
     if not _finite(intent):
-        check = Check("BAD_INPUT", "Numbers make sense", False, "a price, quantity or equity is missing or not a number")
+        check = Check(
+            "BAD_INPUT", "Numbers make sense", False, "a price, quantity or equity is missing or not a number"
+        )
         return Verdict("denied", held, check.code, [check])
     if wanted == held:
         return Verdict("no_order", held)
@@ -122,7 +124,9 @@ def _size_limits(intent: Intent, limits: GateLimits) -> list[tuple[Check, float]
     room = limits.max_gross_exposure * intent.account_equity - intent.gross_elsewhere
     by_exposure = _lots(max(room, 0.0) / unit, intent.lot)
     weight = wanted * unit / intent.book_equity
-    exposure = (wanted * unit + intent.gross_elsewhere) / intent.account_equity if intent.account_equity > 0 else math.inf
+    exposure = (
+        (wanted * unit + intent.gross_elsewhere) / intent.account_equity if intent.account_equity > 0 else math.inf
+    )
     return [
         _size_check(
             "POSITION_LIMIT", f"Position limit, {limits.max_position_weight:.0%} of equity", wanted, by_position, weight

@@ -41,7 +41,9 @@ def engage(account: Account, *, reason: str, actor: str, close_positions: bool =
         account=account, engaged=True, reason=reason, actor=actor, close_positions=close_positions
     )
     open_orders = list(Order.objects.filter(book__account=account, status__in=Order.OPEN).select_related("instrument"))
-    n_canceled = sum(cancel_order(o, code="KILL_SWITCH", reason="trading was stopped", actor=actor) for o in open_orders)
+    n_canceled = sum(
+        cancel_order(o, code="KILL_SWITCH", reason="trading was stopped", actor=actor) for o in open_orders
+    )
     engaged.n_canceled_orders = n_canceled
     engaged.took_ms = (time.perf_counter() - start) * 1000
     engaged.save(update_fields=["n_canceled_orders", "took_ms"])

@@ -11,8 +11,12 @@ class Limits(models.Model):
 
     account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="limits")
     max_position_weight = models.FloatField(default=1.0, help_text="Largest position as a share of its book's equity.")
-    max_gross_exposure = models.FloatField(default=1.0, help_text="All positions together, as a share of the account's equity.")
-    max_bars_behind = models.PositiveIntegerField(default=0, help_text="A decision on data this many bars old is still fresh.")
+    max_gross_exposure = models.FloatField(
+        default=1.0, help_text="All positions together, as a share of the account's equity."
+    )
+    max_bars_behind = models.PositiveIntegerField(
+        default=0, help_text="A decision on data this many bars old is still fresh."
+    )
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -14,7 +14,9 @@ from risk.permissions import go_back, operator_required
 class StopForm(forms.Form):
     """Why trading stops, and whether positions are closed too."""
 
-    reason = forms.CharField(max_length=240, error_messages={"required": "Say why, in a few words: it goes into the journal."})
+    reason = forms.CharField(
+        max_length=240, error_messages={"required": "Say why, in a few words: it goes into the journal."}
+    )
     close_positions = forms.BooleanField(required=False)
 
 

@@ -2,15 +2,17 @@
 
 import os
 import secrets
+import sys
 from pathlib import Path
 
 import environ
 
 from core.database import database_url
+from core.database.locations import local_dir
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
-LOCAL_DIR = Path(env.str("DESK_LOCAL_DIR", str(BASE_DIR / ".local"))).resolve()
+LOCAL_DIR = local_dir()
 
 
 def _secret(name: str) -> str:
@@ -87,9 +89,20 @@ TEMPLATES = [
     },
 ]
 
+def _database(url: str | None) -> dict:
+    """Django's settings of the database at `url`; without one, an address at which nothing ever answers."""
+    try:
+        found = environ.Env.db_url_config(url or "postgres://desk@127.0.0.1:1/desk")
+    except (ValueError, KeyError, environ.ImproperlyConfigured) as error:
+        sys.exit(f"DATABASE_URL cannot be read ({error}): expected postgres://user:password@host:port/name")
+    if found.get("ENGINE") != "django.db.backends.postgresql":
+        sys.exit("DATABASE_URL must begin with postgres://: TimescaleDB is required, other databases do not work")
+    return found
+
+
 _url = database_url()
 DATABASE_KNOWN = _url is not None
-DATABASES = {"default": env.db_url_config(_url or "postgres://desk@127.0.0.1:1/desk")}
+DATABASES = {"default": _database(_url)}
 DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI a kept connection outlives its thread
 DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 5
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -79,4 +79,6 @@ class PaperBroker:
         order.refresh_from_db()
         rest: Decimal = order.quantity - order.filled_quantity
         if rest > 0:
-            cancel_order(order, code="PARTIAL_FILL", reason=f"{rest.normalize():f} of it found no cash or volume at the open")
+            cancel_order(
+                order, code="PARTIAL_FILL", reason=f"{rest.normalize():f} of it found no cash or volume at the open"
+            )

@@ -27,4 +27,5 @@ def daily(name: str) -> pd.DataFrame:
 
 def bars(frame: pd.DataFrame) -> BarSeries:
     """The same as a series."""
-    return BarSeries(frame.index.to_numpy(), *(frame[c] for c in ("open", "high", "low", "close", "volume")))
+    opens, high, low, close, volume = (frame[name].to_numpy() for name in ("open", "high", "low", "close", "volume"))
+    return BarSeries(frame.index.to_numpy(), opens, high, low, close, volume)

@@ -91,6 +91,7 @@ def demo_stock(symbol):
         parsed = parse_bars(stock_csv(symbol), with_adjusted=True)
     except DemoDataMissing as missing:
         pytest.skip(str(missing))
+    assert parsed.adj_close is not None
     return parsed, adjust_bars(parsed.series, parsed.adj_close, dividend_base="close")
 
 

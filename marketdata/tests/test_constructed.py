@@ -33,7 +33,8 @@ def test_three_times_each_move_by_hand():
 
 def test_costs_run_by_calendar_days():
     terms = LeverageTerms(factor=3.0, financing_rate=0.036, yearly_fee=0.0365)
-    flat = BarSeries(np.array([0, 1, 4]) * DAY, *[np.full(3, 50.0)] * 4, np.zeros(3))
+    price = np.full(3, 50.0)
+    flat = BarSeries(np.array([0, 1, 4]) * DAY, price, price, price, price, np.zeros(3))
     fund = constructed_leverage(flat, terms, start_value=100.0)
     # A day: 2 * 0.036 / 360 + 0.0365 / 365 = 0.0002 + 0.0001 = 0.0003; over a weekend three times that
     np.testing.assert_allclose(fund.close, [100.0, 100.0 * 0.9997, 100.0 * 0.9997 * 0.9991])
@@ -42,7 +43,9 @@ def test_costs_run_by_calendar_days():
 def test_an_inverse_fund_swaps_high_and_low():
     fund = constructed_leverage(INDEX, replace(FREE, factor=-1.0), start_value=10.0)
     np.testing.assert_allclose(fund.close, [10.0, 9.8, 9.8 * 1.05])
-    assert (fund.low <= np.minimum(fund.open, fund.close)).all() and (fund.high >= np.maximum(fund.open, fund.close)).all()
+    assert (fund.low <= np.minimum(fund.open, fund.close)).all() and (
+        fund.high >= np.maximum(fund.open, fund.close)
+    ).all()
 
 
 def test_a_low_inside_the_day_never_reaches_zero_and_a_lost_close_is_refused():

@@ -114,7 +114,7 @@ def test_sma_ema_and_rsi_agree_with_the_published_spy_values():
 
 def test_atr_agrees_with_the_published_values_once_their_start_has_faded():
     table = pd.read_csv(shared_data.need("oracles/atr14.csv"))
-    ours = indicators.atr(*(table[name].to_numpy() for name in ("high", "low", "close")), 14)
+    ours = indicators.atr(table["high"].to_numpy(), table["low"].to_numpy(), table["close"].to_numpy(), 14)
     theirs = table["atr"].to_numpy()
     # Theirs starts one bar earlier, at the mean of 14 ranges with the first as high - low; Wilder's average then
     # forgets the start by 13/14 a bar, so the difference must shrink by exactly that.

@@ -1,0 +1,19 @@
+"""What every test shares."""
+
+import pytest
+from django.conf import settings
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Say what to do when there is no database, instead of failing test by test."""
+    if not settings.DATABASE_KNOWN:
+        pytest.exit("no database is running: use `make test`, or `python manage.py db up` first", returncode=2)
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings) -> None:
+    """Pages refer to static files by plain names, so tests need no collected copies."""
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    }
