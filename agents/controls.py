@@ -19,7 +19,7 @@ from risk.permissions import go_back, operator_required
 
 AGENT_ACTIONS = {"start": control.start, "pause": control.pause, "resume": control.resume, "stop": control.stop}
 STREAM_ACTIONS = {"start": stream_control.start, "pause": stream_control.pause, "stop": stream_control.stop}
-PANELS_AFTER = ("agents", "replay", "training")
+PANELS_AFTER = ("agents", "agent_cards", "replay")
 
 
 @require_POST

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents import normaliser
+from agents.features import CATALOGUE
 from agents.network import FloatNetwork
 from agents.policy import CHOICES, ServedPolicy, target_label
 
 REACH = 4.0  # standard deviations either way
 STEP = 0.1
-N_BISECTIONS = 30
+N_BISECTIONS = 16
+# The edge itself is decided by the last digit of a float32 network; a hair beyond it is not.
+BEYOND = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ def nearest_changes(
     offsets = np.arange(1, round(REACH / STEP) + 1) * STEP
     offsets = np.concatenate([offsets, -offsets])
     start = np.asarray(observation, dtype=float)
-    moved = np.clip(start[columns][:, None] + offsets, -normaliser.LIMIT, normaliser.LIMIT)  # (columns, offsets)
+    low, high = _possible(policy, columns)
+    moved = np.clip(start[columns][:, None] + offsets, low[:, None], high[:, None])  # (columns, offsets)
     labels = _labels(policy, network, start, np.repeat(columns, len(offsets)), moved.ravel()).reshape(moved.shape)
     edges = [edge for i in range(len(columns)) if (edge := _nearest(start[columns[i]], moved[i], labels[i], label))]
     if not edges:
@@ -47,9 +51,16 @@ def nearest_changes(
     return _refined(policy, network, start, [columns[i] for i in found], edges, label)
 
 
-def _nearest(
-    today: float, moved: np.ndarray, labels: np.ndarray, label: str
-) -> tuple[float, float] | None:
+def _possible(policy: ServedPolicy, columns: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest scaled values the features can take; beyond the normaliser's limit nothing changes."""
+    catalogue = [CATALOGUE[policy.spec.names[column]] for column in columns]
+    raw = np.array([[feature.lowest, feature.highest] for feature in catalogue])
+    scaled = (raw - policy.normaliser.mean[columns][:, None]) / policy.normaliser.deviation[columns][:, None]
+    scaled = np.clip(scaled, -normaliser.LIMIT, normaliser.LIMIT)
+    return scaled[:, 0], scaled[:, 1]
+
+
+def _nearest(today: float, moved: np.ndarray, labels: np.ndarray, label: str) -> tuple[float, float] | None:
     """(last value that keeps the label, first that changes it) on the side where the change comes sooner."""
     half = len(moved) // 2
     best: tuple[float, float] | None = None
@@ -74,6 +85,8 @@ def _refined(
         middle = (same + other) / 2.0
         changed = _labels(policy, network, start, rows, middle) != label
         same, other = np.where(changed, same, middle), np.where(changed, middle, other)
+    beyond = np.clip(other + np.sign(other - start[rows]) * BEYOND, *_possible(policy, columns))
+    other = np.where(_labels(policy, network, start, rows, beyond) != label, beyond, other)
     would = _labels(policy, network, start, rows, other)
     return [
         Counterfactual(

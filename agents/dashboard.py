@@ -220,6 +220,7 @@ def panel(name: str, account: Account | None, chosen: Agent | None, parameters: 
 PANELS: dict[str, Any] = {
     "stats": lambda account, chosen, parameters: {"stats": stats(account)},
     "agents": lambda account, chosen, parameters: {"agents": agent_views()},
+    "agent_cards": lambda account, chosen, parameters: {"agents": agent_views()},
     "positions": lambda account, chosen, parameters: {"positions": positions(account)},
     "trades": lambda account, chosen, parameters: {"trades": recent_trades(account.pk if account else None, 6)},
     "events": lambda account, chosen, parameters: {"events": events(parameters.get("feed", "")), "feed": parameters.get("feed", "")},

@@ -6,6 +6,7 @@ from typing import Any
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.views.decorators.vary import vary_on_headers
 
 from agents.models import Agent, Decision
 from core.models import Fill, Order
@@ -40,6 +41,7 @@ def decision_list(request: HttpRequest) -> HttpResponse:
     return render(request, "agents/decisions.html", context)
 
 
+@vary_on_headers("HX-Request")
 def decision_detail(request: HttpRequest, agent: str, seconds: int) -> HttpResponse:
     """One decision; the drawer asks for the same address and gets the inner part only."""
     decision = find_decision(agent, seconds)

@@ -124,7 +124,7 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
     `truncated` at the window's last bar, `terminated` after ruin. `info` holds the reward's components and the fill.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's own convention)
+    metadata = {"render_modes": []}
 
     def __init__(self, market: Market, config: EnvConfig) -> None:
         last = len(market) - 1 if config.last is None else config.last

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class FeatureDefinition:
     compute: Callable[[FeatureInput], np.ndarray]  # (T,) float64, NaN where unknown
     display: Callable[[float], str]  # a value as operators read it
     warm_up: int  # leading bars without a value
+    lowest: float = -inf  # values beyond these cannot happen
+    highest: float = inf
 
 
 def _percent(value: float) -> str:
@@ -102,18 +105,20 @@ def _vix(data: FeatureInput) -> np.ndarray:
 
 
 CATALOGUE: dict[str, FeatureDefinition] = {
-    "rsi_14": FeatureDefinition("RSI 14", lambda data: indicators.rsi(data.bars.close, 14), _one_decimal, 14),
+    "rsi_14": FeatureDefinition(
+        "RSI 14", lambda data: indicators.rsi(data.bars.close, 14), _one_decimal, 14, 0.0, 100.0
+    ),
     "macd": FeatureDefinition("MACD line, share of price", _macd_part(0), _fine_percent, 33),
     "macd_signal": FeatureDefinition("MACD signal, share of price", _macd_part(1), _fine_percent, 33),
     "macd_histogram": FeatureDefinition("MACD histogram, share of price", _macd_part(2), _fine_percent, 33),
     "ema_10": FeatureDefinition("Close against its 10-bar average", _distance(10), _percent, 9),
     "ema_50": FeatureDefinition("Close against its 50-bar average", _distance(50), _percent, 49),
     "ema_50_slope": FeatureDefinition("Slope of the 50-bar average, per bar", _slope, _fine_percent, 50),
-    "vix": FeatureDefinition("VIX", _vix, _one_decimal, 0),
-    "return_1": FeatureDefinition("Price change, 1 bar", _returns(1), _percent, 1),
-    "return_5": FeatureDefinition("Price change, 5 bars", _returns(5), _percent, 5),
-    "return_20": FeatureDefinition("Price change, 20 bars", _returns(20), _percent, 20),
-    "volatility_20": FeatureDefinition("Volatility over 20 bars, per year", _volatility, _percent, 20),
+    "vix": FeatureDefinition("VIX", _vix, _one_decimal, 0, 0.0),
+    "return_1": FeatureDefinition("Price change, 1 bar", _returns(1), _percent, 1, -1.0),
+    "return_5": FeatureDefinition("Price change, 5 bars", _returns(5), _percent, 5, -1.0),
+    "return_20": FeatureDefinition("Price change, 20 bars", _returns(20), _percent, 20, -1.0),
+    "volatility_20": FeatureDefinition("Volatility over 20 bars, per year", _volatility, _percent, 20, 0.0),
 }
 
 

@@ -18,7 +18,7 @@ from agents.models import Agent, AgentConfiguration, Decision, ModelVersion
 from agents.own_state import NAMES as own_state_names
 from agents.own_state import own_state
 from agents.policy import PolicyOutput, ServedPolicy
-from core.brokers.base import ClosedBar
+from core.closed_bar import ClosedBar
 from core.jobs import JobFailedError
 from core.ledger import mark, to_money
 from core.models import Book, EquitySnapshot, Instrument, JobRow, Order, Position

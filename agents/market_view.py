@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 
 from agents.features import FeatureSpec
-from core.brokers.base import ClosedBar
+from core.closed_bar import ClosedBar
 from marketdata.queries import load_bars
 from marketdata.series import BarSeries
 

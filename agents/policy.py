@@ -7,8 +7,9 @@ import hashlib
 import json
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from math import erf, inf, sqrt
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import safetensors.torch
@@ -84,7 +85,7 @@ class ServedPolicy:
         if len(normaliser.mean) != len(spec.names):
             raise PolicyFileError(f"{len(spec.names)} features but a normaliser for {len(normaliser.mean)}")
         layers: list[torch.nn.Module] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
         body = torch.nn.Sequential(*layers)
         head = torch.nn.Linear(sizes[-1], 3 if algorithm == "ppo" else 1)
@@ -108,7 +109,9 @@ class ServedPolicy:
         with torch.no_grad():
             for name, parameter in own.items():
                 if parameter.shape != weights[name].shape:
-                    raise PolicyFileError(f"{name} has shape {tuple(weights[name].shape)}, not {tuple(parameter.shape)}")
+                    raise PolicyFileError(
+                        f"{name} has shape {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
+                    )
                 if not torch.isfinite(weights[name]).all():
                     raise PolicyFileError(f"{name} holds NaN or infinity: the training had diverged; train again")
                 parameter.copy_(weights[name])

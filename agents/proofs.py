@@ -6,6 +6,7 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.views.decorators.vary import vary_on_headers
 
 from agents.dashboard import active_runs, wish
 from agents.models import Agent, Backtest, ModelVersion, TrainingRun
@@ -17,6 +18,7 @@ ROWS_PER_PAGE = 25
 ENDED = (JobRow.State.FINISHED, JobRow.State.FAILED, JobRow.State.STOPPED)
 
 
+@vary_on_headers("HX-Request")
 def training_list(request: HttpRequest) -> HttpResponse:
     """Runs in progress, past runs, and a form to start one."""
     runs = TrainingRun.objects.select_related("agent", "agent__instrument").order_by("-id")
@@ -29,6 +31,7 @@ def training_list(request: HttpRequest) -> HttpResponse:
     return render(request, template, context)
 
 
+@vary_on_headers("HX-Request")
 def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run: progress, trials, and the version it made."""
     run = get_object_or_404(TrainingRun.objects.select_related("agent__instrument", "configuration"), pk=run_id)
@@ -53,7 +56,7 @@ def progress(run: TrainingRun) -> dict[str, Any]:
     done = (end - run.started_at).total_seconds() if run.started_at else None
     running = run.state not in ENDED
     left = done * (1 - run.progress) / run.progress if running and done is not None and run.progress > 0.01 else None
-    return {"run": run, "done": done, "left": left, "running": running or run.desired_state == JobRow.Desired.RUNNING and run.state == JobRow.State.STOPPED, "wish": wish(run)}
+    return {"run": run, "done": done, "left": left, "running": running or (run.desired_state == JobRow.Desired.RUNNING and run.state == JobRow.State.STOPPED), "wish": wish(run)}
 
 
 def start_facts(agent: Agent) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from core.notices import notify
 LIBRARIES = ("torch", "stable_baselines3", "gymnasium", "numpy", "numba", "TA-Lib", "optuna", "safetensors")
 
 
-class ModelRefused(Exception):  # noqa: N818 (a refusal is what it is called on every page)
+class ModelRefused(Exception):
     """A model may not be registered, loaded or deployed; the message says which and why."""
 
 
@@ -74,7 +74,12 @@ def register(run: TrainingRun, policy: ServedPolicy, provenance: Provenance) -> 
         metrics=provenance.metrics,
         study_name=provenance.study_name,
     )
-    record("model.registered", f"{model} registered", subject=f"agent:{agent.pk}", data={"version": model.pk, "sha256": sha256})
+    record(
+        "model.registered",
+        f"{model} registered",
+        subject=f"agent:{agent.pk}",
+        data={"version": model.pk, "sha256": sha256},
+    )
     return model
 
 
@@ -86,7 +91,9 @@ def load(model: ModelVersion) -> ServedPolicy:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelRefused(f"{model}: {model.file} cannot be read ({error.strerror}); restore it or deploy another") from error
+        raise ModelRefused(
+            f"{model}: {model.file} cannot be read ({error.strerror}); restore it or deploy another"
+        ) from error
     found = hashlib.sha256(data).hexdigest()
     if found != model.sha256:
         raise ModelRefused(
@@ -167,7 +174,7 @@ def write_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

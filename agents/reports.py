@@ -6,11 +6,12 @@ from agents.models import Backtest
 from agents.verdict import as_number, bars_per_year, sharpe_range, verdict
 
 MOST_POINTS = 2000
+MOST_TRADES = 100
 
 
 def report(backtest: Backtest) -> dict[str, Any]:
     """Everything the report page needs besides the row itself."""
-    metrics, baseline = backtest.metrics, backtest.baseline_metrics
+    metrics = backtest.metrics
     days = (backtest.to_time - backtest.from_time).total_seconds() / 86_400
     sure = sharpe_range(as_number(metrics.get("sharpe_ratio")), backtest.n_bars, bars_per_year(backtest.n_bars, days))
     checks = backtest.checks
@@ -20,7 +21,7 @@ def report(backtest: Backtest) -> dict[str, Any]:
         "curve": thinned(backtest.curve),
         "n_passed": sum(1 for check in checks if check.get("passed")),
         "rewards": rewards(backtest.reward_components),
-        "beat": _beat(metrics, baseline),
+        "trades": backtest.trades[:-MOST_TRADES - 1:-1],
     }
 
 
@@ -80,7 +81,3 @@ def small_curves(backtest: Backtest, n: int = 120) -> tuple[list[float], list[fl
     curve = thinned(backtest.curve, n)
     return curve["equity"], curve["baseline"]
 
-
-def _beat(metrics: dict[str, Any], baseline: dict[str, Any]) -> bool | None:
-    ours, theirs = as_number(metrics.get("total_return")), as_number(baseline.get("total_return"))
-    return None if ours is None or theirs is None else ours > theirs

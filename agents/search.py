@@ -48,12 +48,12 @@ def _draw(trial: Any, name: str, span: dict[str, Any]) -> Any:
 def _checked(name: str, wanted: Any) -> dict[str, Any]:
     if _number(wanted):
         return {"choices": [wanted]}
-    if isinstance(wanted, dict) and isinstance(wanted.get("choices"), list) and wanted["choices"]:
-        if all(_number(choice) for choice in wanted["choices"]):
-            return {"choices": wanted["choices"]}
-    elif isinstance(wanted, dict) and _number(wanted.get("low")) and _number(wanted.get("high")):
-        if 0 < wanted["low"] <= wanted["high"]:
-            return {"low": wanted["low"], "high": wanted["high"], "log": bool(wanted.get("log", False))}
+    if isinstance(wanted, dict):
+        choices, low, high = wanted.get("choices"), wanted.get("low"), wanted.get("high")
+        if isinstance(choices, list) and choices and all(_number(choice) for choice in choices):
+            return {"choices": choices}
+        if _number(low) and _number(high) and low <= high:
+            return {"low": low, "high": high, "log": bool(wanted.get("log", False))}
     raise ValueError(
         f'{name}: got {wanted!r}, expected a number, {{"low": 0.1, "high": 0.5}} above 0, or {{"choices": [...]}}'
     )

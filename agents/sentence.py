@@ -31,9 +31,7 @@ class Position:
     wanted: float
 
 
-def sentence(
-    algorithm: str, output: PolicyOutput, reasons: list[Reason], position: Position, unit: str = "day"
-) -> str:
+def sentence(algorithm: str, output: PolicyOutput, reasons: list[Reason], position: Position, unit: str = "day") -> str:
     """What it chose, why, and how sure it was.
 
     reasons: most important first. Contributions speak for the choice when positive (ppo); for sac they push the wanted
@@ -104,7 +102,9 @@ def _balance(strong: list[Reason], unit: str) -> str:
     if up or down:
         reason = up or down
         assert reason is not None
-        return f", the position it wants; most of all {_words(reason, unit)}, which speaks for {'more' if up else 'less'}"
+        return (
+            f", the position it wants; most of all {_words(reason, unit)}, which speaks for {'more' if up else 'less'}"
+        )
     return "; no single input stands out"
 
 

@@ -12,19 +12,18 @@ from typing import Any
 
 import optuna
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from agents import evidence, learning, registry, tuning
 from agents.backtest import BacktestResult, jsonable, run_backtest
-from agents.configuration import AgentSettings, ConfigurationError, parse
+from agents.configuration import AgentSettings, parse
 from agents.dataset import Dataset, prepare
 from agents.learning import Progress, TrainingDiverged, TrainingStopped
 from agents.models import Backtest, ModelVersion, TrainingRun, Trial
 from agents.policy import PolicyFileError, ServedPolicy
 from agents.search import search_space, suggest
 from core.journal import record
-from core.models import Account, Instrument, JobRow
+from core.models import Account, Instrument
 from core.notices import notify
 from marketdata.queries import load_bars
 
@@ -35,7 +34,7 @@ STUDY_SHARE = 0.96
 SEEDS_PER_RUN = 1_000
 
 
-class TrainingFailed(RuntimeError):  # noqa: N818 (as operators read it)
+class TrainingFailed(RuntimeError):
     """The run cannot make a version; the message says what a person should change."""
 
 
@@ -219,7 +218,9 @@ def train(
 
 def begin(run: TrainingRun, should_stop: Callable[[], bool], on_progress: Callable[[str], None]) -> Training:
     """Load bars and settings. Raises: TrainingFailed or ConfigurationError."""
-    run = TrainingRun.objects.select_related("agent__instrument", "agent__book__account", "configuration").get(pk=run.pk)
+    run = TrainingRun.objects.select_related("agent__instrument", "agent__book__account", "configuration").get(
+        pk=run.pk
+    )
     settings = parse(run.agent.algorithm, run.configuration.data)
     values: dict[str, Any] = {"phase": "Loading bars", "n_trials": settings.training.n_trials}
     values["study_name"] = run.study_name or f"{run.agent.name}-run-{run.pk}"
@@ -239,7 +240,9 @@ def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
     if "vix" in settings.features.names and training.vix:
         source = Instrument.objects.filter(symbol=training.vix).first()
         if source is None:
-            raise TrainingFailed(f"training.vix: there is no instrument {training.vix}; import its bars or drop the feature")
+            raise TrainingFailed(
+                f"training.vix: there is no instrument {training.vix}; import its bars or drop the feature"
+            )
         vix = load_bars(source.pk, 86_400)
     try:
         return prepare(bars, vix, settings.features, training.validation, training.unseen, agent.interval_seconds)
@@ -250,12 +253,10 @@ def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
 @transaction.atomic
 def _finished(run: TrainingRun, model: ModelVersion) -> None:
     fields: dict[str, Any] = {"phase": "Finished", "progress": 1.0, "finished_at": timezone.now()}
-    TrainingRun.objects.filter(pk=run.pk).filter(~Q(phase="Finished")).update(**fields)
+    if not TrainingRun.objects.filter(pk=run.pk).exclude(phase="Finished").update(**fields):
+        return  # said already, before the process died
     record(
         "training.finished", f"Training of {model.agent.name} finished: {model} is {model.get_state_display()}",
         subject=f"training:{run.pk}", data={"version": model.pk},
     )  # fmt: skip
     notify("training", run=run.pk)
-
-
-__all__ = ["ConfigurationError", "Training", "TrainingFailed", "TrainingStopped", "begin", "load_dataset", "train"]

@@ -70,7 +70,7 @@ def _change(length: int) -> Phrase:
 
 
 def _volatility(value: float, previous: float | None, unit: str) -> str:
-    return f"the price swings over 20 {unit}s {_moved(value, previous, CATALOGUE['volatility_20'].display)} a year"
+    return f"volatility over 20 {unit}s {_moved(value, previous, CATALOGUE['volatility_20'].display)} a year"
 
 
 def _sided(subject: str) -> Phrase:

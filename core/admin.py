@@ -201,7 +201,9 @@ class EventAdmin(HistoryAdmin):
     search_fields = ("message", "=subject", "=actor", "kind__startswith")
     show_full_result_count = False
 
-    @display(description="level", ordering="level", label={"critical": "danger", "attention": "warning", "info": "info"})
+    @display(
+        description="level", ordering="level", label={"critical": "danger", "attention": "warning", "info": "info"}
+    )
     def shown_level(self, row: Event) -> str:
         """One word, coloured."""
         return row.level

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -11,7 +11,6 @@ from django import forms
 from django.contrib.admin.utils import flatten
 from django.db import models
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminDecimalFieldWidget, UnfoldAdminTextareaWidget
@@ -33,7 +32,7 @@ def number_text(value: Decimal | float) -> str:
 
 def time_text(value: datetime) -> str:
     """A time in UTC, to the second, without a clock that says midnight for a daily bar."""
-    return f"{timezone.localtime(value, timezone.UTC):%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00")
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00")
 
 
 def json_text(value: Any) -> str:

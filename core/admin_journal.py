@@ -53,6 +53,10 @@ def _plain(row: models.Model, field: Any) -> Any:
     return str(value)[:LONGEST_TEXT]
 
 
+def _locked(row: Any) -> models.Model:
+    return type(row)._default_manager.select_for_update().get(pk=row.pk)
+
+
 class JournalledAdmin(ReadableAdmin):
     """Writes one journal line per row added, changed or deleted, in the transaction that does it.
 
@@ -60,10 +64,18 @@ class JournalledAdmin(ReadableAdmin):
     """
 
     def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
-        """Save, after remembering what the row was; the lock keeps the two from drifting apart."""
-        before = type(obj)._default_manager.select_for_update().get(pk=obj.pk) if change else None
-        form.journal_before = snapshot(before) if before else {}  # type: ignore[attr-defined]
-        super().save_model(request, obj, form, change)
+        """Save, after remembering what the row was; the lock keeps the two from drifting apart.
+
+        A change writes only what was typed: running processes write other columns of the same row.
+        """
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        form.journal_before = snapshot(_locked(obj))  # type: ignore[attr-defined]
+        typed = [field.name for field in obj._meta.concrete_fields if field.name in form.changed_data]
+        stamps = [field.name for field in obj._meta.concrete_fields if getattr(field, "auto_now", False)]
+        if typed:
+            obj.save(update_fields=[*typed, *stamps])
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Write the line once the many-to-many links are saved too."""

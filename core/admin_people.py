@@ -17,7 +17,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(JournalledAdmin, DjangoUserAdmin):
+class UserAdmin(DjangoUserAdmin, JournalledAdmin):
     """Who may sign in. Staff may operate the desk; others may only look."""
 
     form = UserChangeForm
@@ -38,7 +38,7 @@ class UserAdmin(JournalledAdmin, DjangoUserAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(JournalledAdmin, DjangoGroupAdmin):
+class GroupAdmin(DjangoGroupAdmin, JournalledAdmin):
     """Named sets of permissions."""
 
     def get_queryset(self, request: HttpRequest) -> Any:

@@ -31,6 +31,7 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 HEALTHY_AFTER_SECONDS = 60.0
 MOST_QUICK_CRASHES = 5
+ANSWER_SECONDS = 10.0
 QUEUE_STUCK_AFTER = timedelta(seconds=60)
 
 
@@ -87,6 +88,7 @@ class Watchdog:
     children: list[Child] = field(default_factory=list)
     stopping: bool = False
     _asked: dict[str, float] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)  # jobs seen running since we last asked for them
     _database_down: bool = False
     _next_beat: float = 0.0
 
@@ -143,14 +145,17 @@ class Watchdog:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")
             return
+        before = dict(connection.settings_dict)
         use_address(database.ensure_running(log=logger.info))
+        moved = connection.settings_dict["PORT"] != before["PORT"]
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         self._database_down = False
         logger.warning("the database is back")
-        # Its sentinel does not survive a lost database reliably; the pages reconnect by themselves.
+        # The cluster's sentinel does not survive a lost database reliably; the pages reconnect by themselves, unless
+        # the server is on another port now.
         for child in self.children:
-            if child.name == "tasks":
+            if child.name == "tasks" or moved:
                 child.restart("the database was restarted")
         _journal("database.restarted", "The database had stopped and was started again")
 
@@ -162,13 +167,16 @@ class Watchdog:
 
     def _look_at_job(self, kind: JobKind, row: JobRow) -> None:
         holder = lock_holder(kind.number, row.pk)
+        name = f"{kind.name}:{row.pk}"
         if holder is not None:
+            self._held.add(name)
             self._end_if_hung(kind, row, holder)
             return
-        name = f"{kind.name}:{row.pk}"
         if row.lease_until and row.lease_until > timezone.now():
             return
         wait = min(FIRST_WAIT_SECONDS * 2 ** max(row.n_restarts - 1, 0), LONGEST_WAIT_SECONDS)
+        if name not in self._held:
+            wait = max(wait, ANSWER_SECONDS)  # our last request may still be waiting in the cluster's queue
         if time.monotonic() - self._asked.get(name, 0.0) < wait:
             return
         beat_age = health.age(row.heartbeat_at)
@@ -181,6 +189,7 @@ class Watchdog:
             _journal("job.failed", f"{row} keeps crashing and was stopped", level=Event.Level.CRITICAL, subject=name)
             return
         self._asked[name] = time.monotonic()
+        self._held.discard(name)
         if row.heartbeat_at is not None and row.state not in (JobRow.State.STOPPED, JobRow.State.STARTING):
             _journal("job.restarted", f"{row} had stopped unexpectedly and is started again", subject=name)
         enqueue_launch(kind.name, row.pk)

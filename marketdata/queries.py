@@ -44,7 +44,8 @@ _GROUPED = """
     FROM (
         SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar
         WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
-          AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+          AND (%(start)s::timestamptz IS NULL OR time >= %(start)s)
+          AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
     ) AS numbered
     GROUP BY part ORDER BY part
 """

@@ -5,8 +5,9 @@ from decimal import Decimal
 
 from django.conf import settings
 
-from core.brokers.base import Broker, ClosedBar
+from core.brokers.base import Broker
 from core.brokers.paper import PaperBroker
+from core.closed_bar import ClosedBar
 from core.journal import record
 from core.ledger import value_book
 from core.models import Account, Book, Event, Fill, Instrument, Order, Position

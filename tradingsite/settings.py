@@ -171,7 +171,7 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.channels": {"level": "WARNING"},
         "uvicorn": {"handlers": ["console"], "level": "WARNING", "propagate": False},
-        "django_q": {"level": "WARNING"},
+        "django-q": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
     },
 }

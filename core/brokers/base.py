@@ -1,20 +1,9 @@
 """What every broker can do, whether simulated or reached through the bridge."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
+from core.closed_bar import ClosedBar
 from core.models import Fill, Order
-
-
-@dataclass(frozen=True)
-class ClosedBar:
-    """One closed bar of one instrument, as the broker needs it: prices in points, volume in units."""
-
-    time: datetime
-    open: float
-    close: float
-    volume: float
 
 
 class Broker(Protocol):

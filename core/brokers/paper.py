@@ -9,7 +9,7 @@ import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
-from core.brokers.base import ClosedBar
+from core.closed_bar import ClosedBar
 from core.ledger import Execution, apply_execution, cancel_order, to_money
 from core.models import Book, Fill, Order, Position
 from core.notices import notify

@@ -18,7 +18,9 @@ register = template.Library()
 MINUS, THIN, UNKNOWN = "−", "\u202f", "–"
 # Number with optional sign, separators, and a unit after a thin space.
 NUMBER = re.compile(rf"(?<![\w.])[+{MINUS}-]?\d[\d,]*(?:\.\d+)?(?:[{THIN}\u00a0 ]?[%×])?(?![\w])")
-MODULES = ("clock", "controls", "dashboard", "dialog", "drawer", "panels", "socket", "theme", "tradechart", "reportchart", "unseen")
+MODULES = (
+    "clock", "controls", "dashboard", "dialog", "drawer", "panels", "reportchart", "socket", "theme", "tradechart", "unseen",
+)  # fmt: skip
 
 
 def number(value: Any) -> float | Decimal | None:
