@@ -17,7 +17,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, JournalledAdmin):
+class UserAdmin(DjangoUserAdmin, JournalledAdmin):  # type: ignore[misc]  # what unfold overrides, its stubs do not share
     """Who may sign in. Staff may operate the desk; others may only look."""
 
     form = UserChangeForm
@@ -38,7 +38,7 @@ class UserAdmin(DjangoUserAdmin, JournalledAdmin):
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, JournalledAdmin):
+class GroupAdmin(DjangoGroupAdmin, JournalledAdmin):  # type: ignore[misc]  # what unfold overrides, its stubs do not share
     """Named sets of permissions."""
 
     def get_queryset(self, request: HttpRequest) -> Any:

@@ -80,11 +80,16 @@ def _job_rows(label: str, rows: list[JobRow]) -> Component | None:
     if failed:
         return Component(label, "stopped", f"{failed[0]}: {failed[0].state_reason or 'stopped by an error'}"[:120])
     wanted = [row for row in rows if row.desired_state != JobRow.Desired.STOPPED and row.state != JobRow.State.FINISHED]
-    late = [row for row in wanted if (age(row.heartbeat_at) or 1e9) > JOB_LATE_AFTER_SECONDS]
+    late = [row for row in wanted if _is_late(row)]
     if late:
         return Component(label, "attention", f"{late[0]} is starting or does not answer", age(late[0].heartbeat_at))
     counts = f"{len(wanted)} of {len(rows)} at work" if wanted else "none at work"
     return Component(label, "well", counts, max((age(row.heartbeat_at) or 0.0 for row in wanted), default=None))
+
+
+def _is_late(row: JobRow) -> bool:
+    seconds = age(row.heartbeat_at)
+    return seconds is None or seconds > JOB_LATE_AFTER_SECONDS
 
 
 def _machine() -> Component:

@@ -9,8 +9,8 @@ import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ from types import FrameType
 from typing import Any
 
 import psycopg
-from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.models import F, Q
 from django.utils import timezone
 
+from core import processes
 from core.job_kinds import JobKind, find
 from core.models import JobRow
 from core.notices import CHANNEL, notify
@@ -35,10 +35,16 @@ LEASE = timedelta(seconds=20)
 BEAT_EVERY_SECONDS = 1.0
 # Exit code of a process that lost its database or its lock: start it again, nothing is wrong with its settings.
 EXIT_TRY_AGAIN = 75
+# What Django adds to libpq's connection parameters.
+DJANGO_ONLY = ("cursor_factory", "context", "prepare_threshold")
 
 
 class LockLostError(Exception):
     """The session holding this job's lock has ended: stop at once, another process may already act."""
+
+
+# Django wraps the driver's errors in its own; the lock's session raises the driver's.
+DATABASE_LOST = (LockLostError, psycopg.OperationalError, OperationalError, InterfaceError)
 
 
 class JobFailedError(Exception):
@@ -52,9 +58,16 @@ def claim(kind: JobKind, pk: int) -> bool:
     now = timezone.now()
     free = Q(lease_until__isnull=True) | Q(lease_until__lt=now)
     wanted = kind.model._default_manager.filter(pk=pk).exclude(desired_state=JobRow.Desired.STOPPED)
+    # A request that waited in the queue until its job had ended must not run it a second time.
+    wanted = wanted.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED])
     return bool(
         wanted.filter(free).update(
-            lease_until=now + LEASE, state=JobRow.State.STARTING, state_reason="", n_restarts=F("n_restarts") + 1
+            lease_until=now + LEASE,
+            state=JobRow.State.STARTING,
+            state_reason="",
+            n_restarts=F("n_restarts") + 1,
+            pid=None,
+            host=socket.gethostname(),
         )
     )
 
@@ -67,13 +80,11 @@ def launch(kind_name: str, pk: int) -> bool:
     kind = find(kind_name)
     if not claim(kind, pk):
         return False
-    subprocess.Popen(
-        [sys.executable, str(settings.BASE_DIR / "manage.py"), kind.command, str(pk)],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, "DESK_PROCESS": f"{kind.name}:{pk}"},
-        cwd=settings.BASE_DIR,
-    )
+    process = processes.start(f"{kind.name}:{pk}", ["manage.py", kind.command, str(pk)])
+    # The pid lets the watchdog see at once that a process died before its first heartbeat.
+    kind.model._default_manager.filter(pk=pk, lease_until__isnull=False).update(pid=process.pid)
+    # Whoever launched it may live for days: take the exit status, so that no zombie stays behind.
+    threading.Thread(target=process.wait, daemon=True).start()
     return True
 
 
@@ -123,32 +134,43 @@ class Job:
         if self._session is None:
             raise LockLostError(f"{self.name} has no lock")
         try:
-            notices = self._session.notifies(timeout=max(seconds, 0.0), stop_after=1)
-            return [json.loads(notice.payload) for notice in notices]
+            notices = list(self._session.notifies(timeout=max(seconds, 0.0), stop_after=1))
         except psycopg.OperationalError as error:
             raise LockLostError(f"{self.name} lost its database session: {error}") from error
+        return [notice for notice in map(_content, notices) if notice]
 
     def _check_lock(self) -> None:
-        if self._session is None or self._session.closed or self._session.broken:
-            raise LockLostError(f"{self.name} lost its database session")
+        """Ask the server: a busy process would not notice otherwise that its session was ended."""
+        if self._session is None:
+            raise LockLostError(f"{self.name} has no lock")
+        try:
+            self._session.execute("SELECT 1")
+        except psycopg.Error as error:
+            raise LockLostError(f"{self.name} lost its database session: {error}") from error
 
-    def _take_lock(self) -> None:
-        """Take the lock, waiting as a hot standby while another process holds it."""
-        parameters = connection.get_connection_params()
-        keep = {key: parameters[key] for key in ("host", "port", "user", "password", "dbname") if key in parameters}
-        self._session = psycopg.connect(
-            **keep, autocommit=True, connect_timeout=5, keepalives_idle=5, application_name=self.name
-        )
+    def _take_lock(self) -> bool:
+        """Take the lock, waiting as a hot standby while another process holds it. Returns: False if told to end."""
+        parameters = {k: v for k, v in connection.get_connection_params().items() if k not in DJANGO_ONLY}
+        parameters |= {"connect_timeout": 5, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+        self._session = psycopg.connect(**parameters, autocommit=True, application_name=self.name)
+        # The server too must notice within seconds that our host is gone, or no standby could take over.
+        for name, value in (("idle", 5), ("interval", 2), ("count", 3)):
+            self._session.execute("SELECT set_config(%s, %s, false)", [f"tcp_keepalives_{name}", str(value)])
         said = False
         while not self.shutting_down:
             row = self._session.execute("SELECT pg_try_advisory_lock(%s, %s)", [self.kind.number, self.pk]).fetchone()
             if row and row[0]:
                 self._session.execute(f"LISTEN {CHANNEL}")
-                return
+                return True
             if not said:
                 logger.info("another process runs %s; waiting as a standby", self.name)
                 said = True
             time.sleep(0.5)
+        return False
+
+    def _count_no_crash(self) -> None:
+        """It ended because it was told to or had finished: earlier crashes are forgotten."""
+        self.kind.model._default_manager.filter(pk=self.pk).update(n_restarts=0)
 
     def _release(self) -> None:
         if self._session is not None:
@@ -156,12 +178,22 @@ class Job:
             self._session = None
 
 
+def _content(notice: psycopg.Notify) -> dict[str, Any]:
+    """What a notice says; empty for one that is not the desk's, since anybody with SQL may use the channel."""
+    try:
+        content = json.loads(notice.payload)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @contextmanager
 def hold(kind_name: str, pk: int) -> Iterator[Job]:
     """Run as the process of one job: lock, signals, and an honest last state.
 
     SIGTERM and SIGINT set `shutting_down`; the wish on the row stays, so the desk's next start continues the job.
-    A JobFailedError or any other error is written on the row for operators; a lost database is not, it exits with 75.
+    A JobFailedError is written on the row for operators. A lost database or lock exits with 75. Any other error ends
+    the process with a traceback in the log; the watchdog starts it again and gives up after a few quick crashes.
     """
     job = Job(find(kind_name), pk)
 
@@ -170,9 +202,12 @@ def hold(kind_name: str, pk: int) -> Iterator[Job]:
 
     old = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        job._take_lock()
+        if not job._take_lock():
+            sys.exit(0)  # a standby that is told to end leaves the row to the process that runs the job
+        job.beat(JobRow.State.STARTING)
         yield job
-    except (LockLostError, psycopg.OperationalError) as error:
+        job._count_no_crash()
+    except DATABASE_LOST as error:
         logger.warning("%s: %s; it will be started again", job.name, error)
         sys.exit(EXIT_TRY_AGAIN)
     except JobFailedError as error:
@@ -210,7 +245,8 @@ def request(kind_name: str, pk: int, desired: str) -> None:
         values["n_restarts"] = 0
     kind.model._default_manager.filter(pk=pk).update(**values)
     if desired == JobRow.Desired.STOPPED and lock_holder(kind.number, pk) is None:
-        kind.model._default_manager.filter(pk=pk).update(state=JobRow.State.STOPPED, lease_until=None)
+        ended = kind.model._default_manager.filter(pk=pk).exclude(state=JobRow.State.FINISHED)
+        ended.update(state=JobRow.State.STOPPED, lease_until=None)
     notify(kind.name, **{kind.name: pk})
     if desired != JobRow.Desired.STOPPED:
         enqueue_launch(kind_name, pk)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import F
+from django.utils import timezone
 
 from core.journal import record
 from core.models import Book, EquitySnapshot, Fill, Instrument, Order, Position
@@ -76,8 +77,10 @@ def apply_execution(order: Order, execution: Execution) -> Fill | None:
     Book.objects.filter(pk=book.pk).update(cash=F("cash") - value - execution.commission)
     fill = Fill.objects.create(order=order, book=book, instrument=order.instrument, **vars(execution))
     order.filled_quantity += abs(execution.quantity)
-    complete = order.filled_quantity == order.quantity
-    order.status = Order.Status.FILLED if complete else Order.Status.PARTIALLY_FILLED
+    if order.filled_quantity == order.quantity:
+        order.status = Order.Status.FILLED
+    elif order.status in Order.OPEN:  # a fill that crossed a cancel is booked, but opens nothing again
+        order.status = Order.Status.PARTIALLY_FILLED
     order.save(update_fields=["filled_quantity", "status", "updated_at"])
     _tell(fill, order)
     return fill
@@ -178,7 +181,7 @@ def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) 
 def cancel_order(order: Order, *, code: str, reason: str, actor: str = "system") -> bool:
     """Cancel what is left of an open order. Returns: False if it was no longer open."""
     changed = Order.objects.filter(pk=order.pk, status__in=Order.OPEN).update(
-        status=Order.Status.CANCELED, reason_code=code, reason=reason[:240]
+        status=Order.Status.CANCELED, reason_code=code, reason=reason[:240], updated_at=timezone.now()
     )
     if changed:
         record(

@@ -65,11 +65,20 @@ def end(processes: list[psutil.Process], *, patience_seconds: float) -> int:
     """Ask processes to stop, then make them. Returns: how many had to be killed."""
     for process in processes:
         _signal(process, signal.SIGTERM)
-    _, alive = psutil.wait_procs(processes, timeout=patience_seconds)
-    for process in alive:
+    wait_until(lambda: not any(map(alive, processes)), seconds=patience_seconds, every=0.1)
+    stubborn = [process for process in processes if alive(process)]
+    for process in stubborn:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
-    return len(alive)
+    wait_until(lambda: not any(map(alive, stubborn)), seconds=5, every=0.1)
+    return len(stubborn)
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether a process still does anything; one that only waits for its parent to take note of its end does not."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _signal(process: psutil.Process, number: int) -> None:

@@ -245,15 +245,32 @@ def running() -> dict | None:
 
 
 def stop_everything() -> None:
-    """End every process of this desk, jobs first, then an embedded database."""
+    """End every process of this desk: jobs, then the leaders, which end their own workers, then an embedded database."""
     ours = processes.ours(but=_own_family())
-    is_job = [process for process in ours if process.environ().get("DESK_PROCESS", "").count(":")]
+    is_job = [process for process in ours if _desk_name(process).count(":")]
+    leaders = [process for process in ours if process not in is_job and _leads(process)]
     killed = processes.end(is_job, patience_seconds=10)
-    killed += processes.end([process for process in ours if process not in is_job], patience_seconds=6)
+    killed += processes.end(leaders, patience_seconds=8)
+    processes.end(processes.ours(but=_own_family()), patience_seconds=0)
     if killed:
         logger.warning("%d processes did not stop in time and were killed", killed)
     connection.close()
     database.stop()
+
+
+def _desk_name(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("DESK_PROCESS", "")
+    except psutil.Error:
+        return ""
+
+
+def _leads(process: psutil.Process) -> bool:
+    """Whether it leads its session: the process we started, not a worker of it."""
+    try:
+        return os.getsid(process.pid) == process.pid
+    except ProcessLookupError:
+        return False
 
 
 def _own_family() -> list[int]:

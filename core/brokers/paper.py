@@ -29,7 +29,7 @@ class PaperBroker:
     def submit(self, order: Order) -> None:
         """Accept an approved order once; a second call finds it accepted and does nothing."""
         changed = Order.objects.filter(pk=order.pk, status=Order.Status.APPROVED).update(
-            status=Order.Status.ACCEPTED, submitted_at=timezone.now()
+            status=Order.Status.ACCEPTED, submitted_at=timezone.now(), updated_at=timezone.now()
         )
         if changed:
             notify("order", book=order.book_id)
@@ -40,6 +40,7 @@ class PaperBroker:
 
         Returns: the fill, or None if nothing traded (already filled, decided on this bar or later, or no room).
         """
+        Book.objects.select_for_update().get(pk=order.book_id)  # book, then order: the ledger's order of locks
         order = Order.objects.select_for_update().get(pk=order.pk)
         if order.status != Order.Status.ACCEPTED or order.decided_at >= bar.time:
             return None

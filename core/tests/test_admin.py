@@ -54,13 +54,14 @@ def test_every_page_of_the_task_queue_answers(admin_client):
     walk(admin_client, Success.objects.create(id="a" * 32, name="well", success=True, **task))
     walk(admin_client, Failure.objects.create(id="b" * 32, name="bad", success=False, result="it broke", **task))
     walk(admin_client, Schedule.objects.create(func="core.tasks.beat", name="beat"))
-    payload = SignedPackage.dumps({"id": "c" * 32, "name": "waiting", "func": "core.tasks.beat", "args": (), "kwargs": {}})
-    walk(admin_client, OrmQ.objects.create(key="desk", payload=payload, lock=now))
+    waiting = {"id": "c" * 32, "name": "waiting", "func": "core.tasks.beat", "args": (), "kwargs": {}}
+    walk(admin_client, OrmQ.objects.create(key="desk", payload=SignedPackage.dumps(waiting), lock=now))
 
 
 def test_a_finished_task_can_be_put_back_into_the_queue(admin_client):
     now = timezone.now()
-    task = Success.objects.create(id="a" * 32, name="beat", func="core.tasks.beat", started=now, stopped=now, success=True)
+    times = {"started": now, "stopped": now}
+    task = Success.objects.create(id="a" * 32, name="beat", func="core.tasks.beat", success=True, **times)
     admin_client.post(page(Success, "changelist"), {"action": "run_again", "_selected_action": [task.pk]})
     assert OrmQ.objects.count() == 1
     assert last("task.resubmitted").actor == "admin"
@@ -120,7 +121,8 @@ def test_deleting_chosen_rows_writes_one_line_each(admin_client):
 def test_live_mode_is_refused_while_the_desk_does_not_allow_it(admin_client, settings):
     settings.LIVE_TRADING_ALLOWED = False
     account = ledger()["account"]
-    answer = admin_client.post(page(Account, "change", account.pk), {"name": "main", "mode": "live", "confirm_live": "on"})
+    values = {"name": "main", "mode": "live", "confirm_live": "on"}
+    answer = admin_client.post(page(Account, "change", account.pk), values)
     assert answer.status_code == 200 and b"Live trading is switched off on this desk" in answer.content
     account.refresh_from_db()
     assert account.mode == Account.Mode.PAPER
@@ -179,7 +181,8 @@ def test_a_new_password_is_journalled_without_it(admin_client, admin_user):
 
 
 def test_a_new_user_is_journalled_without_the_password_hash(admin_client):
-    values = {"username": "ana", "password1": "correct horse 9", "password2": "correct horse 9", "usable_password": "true"}
+    secret = "correct horse 9"
+    values = {"username": "ana", "password1": secret, "password2": secret, "usable_password": "true"}
     assert admin_client.post(page(User, "add"), values).status_code == 302
     after = last("user.added").data["after"]
     assert after["username"] == "ana" and after["password"] == "not shown"

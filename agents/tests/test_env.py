@@ -1,0 +1,149 @@
+import warnings
+
+import gymnasium.utils.env_checker
+import numpy as np
+import pytest
+import stable_baselines3.common.env_checker
+
+from agents.env import EnvConfig, Market, TradingEnv
+from agents.own_state import own_state, scaled
+from agents.rewards import RewardSettings, reward
+from agents.tests.worlds import market
+from core.simulation import kernel
+from core.simulation.account import SimulatedAccount
+from core.simulation.rules import MarketRules
+
+ADJUSTED = RewardSettings(kind="risk_adjusted", net_return=2.0, volatility=1.5, drawdown=0.3, cost=0.7)
+
+
+@pytest.mark.parametrize("action", ["choice", "target"])
+def test_both_checkers_pass_without_a_warning(action):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for length in (None, 50):
+            env = TradingEnv(market(), EnvConfig(action=action, episode_length=length))
+            gymnasium.utils.env_checker.check_env(env)
+            stable_baselines3.common.env_checker.check_env(env)
+
+
+def _random_episode(env, seed):
+    rng = np.random.default_rng(seed)
+    observation, info = env.reset(seed=seed)
+    steps, over = [(observation, 0.0, info["row"])], False
+    while not over:
+        action = int(rng.integers(3)) if env.is_choice else rng.uniform(-1, 1, 1)
+        observation, earned, terminated, truncated, info = env.step(action)
+        steps.append((observation, earned, info["row"]))
+        over = terminated or truncated
+    return steps
+
+
+@pytest.mark.parametrize("action", ["choice", "target"])
+def test_same_seed_same_episode(action):
+    env = TradingEnv(market(), EnvConfig(action=action, episode_length=60))
+    one, two, other = (_random_episode(env, seed) for seed in (5, 5, 6))
+    assert all((a[0] == b[0]).all() and a[1:] == b[1:] for a, b in zip(one, two, strict=True))
+    assert one[0][2] != other[0][2]
+    assert len(one) == 61
+
+
+@pytest.mark.parametrize("action", ["choice", "target"])
+@pytest.mark.parametrize("settings", [RewardSettings(drawdown=0.5, cost=0.2), ADJUSTED])
+def test_every_step_equals_the_simulated_account(action, settings):
+    """Fills, equity, rewards and own state, against the account that lives outside the environment."""
+    rules = MarketRules(half_spread_bps=3, impact_bps=50, short_selling=True, no_trade_band=0.1)
+    bars, rng = market(seed=4), np.random.default_rng(0)
+    env = TradingEnv(bars, EnvConfig(action=action, rules=rules, reward=settings, first=10, last=200))
+    account, peak = SimulatedAccount(50_000.0, rules), 50_000.0
+    observation, _ = env.reset()
+    for t in range(10, 200):
+        choice, weight = int(rng.integers(3)), float(rng.uniform(-1, 1))
+        close = bars.close[t]
+        target = account.target_for_choice(choice, close) if env.is_choice else account.target_for_weight(weight, close)
+        result = account.step(bars.open[t + 1], bars.close[t + 1], bars.volume[t + 1], target)
+        observation, earned, terminated, truncated, info = env.step(choice if env.is_choice else [weight])
+        peak = max(peak, account.equity)
+        assert info["traded"] == result.traded
+        assert info["equity"] == account.equity
+        expected, parts = reward(result.rewards, settings)
+        assert earned == pytest.approx(expected, abs=1e-15)
+        assert info["components"] == pytest.approx(parts)
+        own = own_state(
+            account.quantity, account.average_price, bars.close[t + 1], account.equity, peak,
+            account.state[kernel.AGE], rules,
+        )  # fmt: skip
+        np.testing.assert_allclose(observation[-4:], scaled(own), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(observation[:-4], bars.features[t + 1], rtol=1e-6)
+        assert not terminated
+        assert truncated == (t == 199)
+    with pytest.raises(ValueError, match="reset"):
+        env.step(0 if env.is_choice else [0.0])
+
+
+def test_risk_adjusted_reward_worked_by_hand():
+    # 1 % gained at 4 % running volatility: 0.25; below the floor of 2 % the floor divides: 0.5.
+    settings = RewardSettings(kind="risk_adjusted", volatility=2.0)
+    parts = {"net_return": 0.01, "drawdown": 0.0, "volatility": -0.04, "cost": 0.0}
+    assert reward(parts, settings)[0] == pytest.approx(0.25 - 2 * 0.04)
+    assert reward(parts | {"volatility": -0.001}, settings)[0] == pytest.approx(0.5 - 0.002)
+    assert reward(parts | {"drawdown": -0.02}, RewardSettings(drawdown=0.5))[0] == pytest.approx(0.01 - 0.01)
+
+
+def test_the_best_policy_of_a_known_series_earns_what_the_prices_say():
+    # Bought at the open of 100 with all 1,000: 10 units; at a close of 110 they are worth 1,100. No costs.
+    prices = np.array([100.0, 100.0, 110.0])
+    rules = MarketRules(half_spread_bps=0, schedule="none", tick_size=0)
+    bars = Market(np.zeros((3, 1)), prices, prices, np.ones(3), np.zeros((3, 3)))
+    env = TradingEnv(bars, EnvConfig(rules=rules, start_cash=1_000.0))
+    env.reset()
+    assert env.step(1)[1] == 0.0
+    _, earned, terminated, truncated, info = env.step(0)
+    assert earned == pytest.approx(0.1)
+    assert (info["equity"], terminated, truncated) == (1_100.0, False, True)
+
+
+def test_changing_the_future_leaves_past_observations_and_fills_alone():
+    bars, t = market(seed=2), 120
+    features, open_, close = bars.features.copy(), bars.open.copy(), bars.close.copy()
+    features[t + 1 :], open_[t + 1 :], close[t + 1 :] = 1.0, open_[t + 1 :] * 2, close[t + 1 :] * 2
+    other = Market(features, open_, close, bars.volume, bars.fees)
+    seen = []
+    for world in (bars, other):
+        env, rows = TradingEnv(world, EnvConfig(first=50)), []
+        rows.append((env.reset()[0], None))
+        for step in range(t - 50):
+            observation, _, _, _, info = env.step(step % 3)
+            rows.append((observation, info["price"]))
+        seen.append(rows)
+    assert all((a[0] == b[0]).all() and a[1] == b[1] for a, b in zip(*seen, strict=True))
+
+
+def test_ruin_terminates_one_bar_later():
+    close = np.array([100.0, 100.0, 5.0, 5.0, 5.0, 5.0])
+    bars = Market(np.zeros((6, 1)), close, close, np.ones(6), np.zeros((6, 3)))
+    env = TradingEnv(bars, EnvConfig(rules=MarketRules(half_spread_bps=0, schedule="none"), start_cash=1_000.0))
+    env.reset()
+    ends = [env.step(1)[2:4] for _ in range(3)]
+    assert ends == [(False, False), (False, False), (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"first": 400}, "nothing to play"), ({"start_cash": 0.0}, "start_cash"), ({"action": "shout"}, "action")],
+)
+def test_settings_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        TradingEnv(market(), EnvConfig(**change))
+
+
+def test_a_nan_action_is_refused():
+    env = TradingEnv(market(), EnvConfig(action="target"))
+    env.reset()
+    with pytest.raises(ValueError, match="NaN"):
+        env.step([float("nan")])
+
+
+def test_features_that_are_not_normalised_are_refused():
+    prices = np.full(5, 10.0)
+    with pytest.raises(ValueError, match="normalised"):
+        Market(np.full((5, 1), np.nan), prices, prices, prices, np.zeros((5, 3)))

@@ -1,0 +1,139 @@
+import time
+
+import numpy as np
+import pytest
+
+from agents.explain import attribute, explain
+from agents.own_state import own_state
+from agents.policy import PolicyOutput
+from agents.sentence import Position, Reason, sentence
+from agents.tests import worlds
+
+BARS = worlds.walk()
+
+
+def _moments(policy, n):
+    """Raw values, own state and output at n days."""
+    rows = policy.spec.compute(BARS)
+    for t in np.linspace(60, 690, n).astype(int):
+        held = 100.0 if t % 2 else 0.0
+        own = own_state(held, BARS.close[t] * 0.96, BARS.close[t], 20_000.0, 21_000.0, 9 if held else 0, policy.rules)
+        output = policy.decide(policy.observe(rows[t], own))
+        yield rows[t], rows[t - 1], own, held, output
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_contributions_add_up_to_what_the_day_makes_different(algorithm):
+    policy = worlds.policy(algorithm, gain=3.0)
+    for values, _, own, _, output in _moments(policy, 40):
+        found = attribute(policy, policy.observe(values, own), output)
+        assert found.contributions.sum() == pytest.approx(found.value - found.baseline, rel=0.01, abs=1e-9)
+
+
+def test_contributions_match_a_plain_integral_and_the_value_the_torch_layers():
+    policy = worlds.policy("ppo", gain=3.0)
+    values, _, own, _, output = next(_moments(policy, 1))
+    point = policy.observe(values, own).astype(float)
+    found = attribute(policy, point, output)
+    share = np.log(output.confidence / (1 - output.confidence))  # log-odds of the chosen share
+    assert found.value == pytest.approx(share, abs=1e-4)
+    # Derivatives by differences at 400 places between the average day and this one.
+    from agents.explain import float_network
+
+    network, expected = float_network(policy), np.zeros(len(point))
+    for alpha in (np.arange(400) + 0.5) / 400:
+        up = alpha * point + 1e-6 * np.eye(len(point))
+        down = alpha * point - 1e-6 * np.eye(len(point))
+        expected += (network.explained(up, int(output.action)) - network.explained(down, int(output.action))) / 2e-6
+    np.testing.assert_allclose(found.contributions, expected / 400 * point, rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_counterfactual_changes_the_decision_as_it_says(algorithm):
+    policy, n_found = worlds.policy(algorithm, seed=2, gain=4.0), 0
+    for values, _, own, held, output in _moments(policy, 30):
+        rationale = explain(policy, values, own, output, held=held, wanted=held)
+        for change in rationale["counterfactuals"]:
+            other = values.copy()
+            column = policy.spec.names.index(change["feature"])
+            other[column] = change["value"]
+            assert (change["value"] > values[column]) == (change["direction"] == "above")
+            assert policy.decide(policy.observe(other, own)).label == change["would"] != output.label
+            # Nearest: half the way there nothing has changed yet.
+            other[column] = (change["value"] + values[column]) / 2
+            assert policy.decide(policy.observe(other, own)).label == output.label
+            n_found += 1
+    assert n_found > 10
+
+
+def test_the_rationale_has_what_pages_show_and_takes_under_ten_milliseconds():
+    policy, times = worlds.policy("sac", gain=2.0), []
+    for values, before, own, held, output in _moments(policy, 30):
+        started = time.perf_counter()
+        found = explain(policy, values, own, output, held=held, wanted=held, previous=before)
+        times.append(time.perf_counter() - started)
+        sizes = [abs(part["contribution"]) for part in found["contributions"]]
+        assert sizes == sorted(sizes, reverse=True)
+        assert len(sizes) == 6
+        assert sum(part["share"] for part in found["preferences"]) == pytest.approx(1.0)
+        assert found["target"] == output.target
+        assert found["sentence"].endswith(".")
+    assert np.median(times) < 0.010
+
+
+def test_a_missing_input_is_said_to_be_missing():
+    policy = worlds.policy(names=("rsi_14", "vix"))
+    values, own = np.array([30.0, np.nan]), np.zeros(4)
+    output = policy.decide(policy.observe(values, own))
+    parts = {part["feature"]: part for part in explain(policy, values, own, output)["contributions"]}
+    assert (parts["vix"]["value"], parts["vix"]["display"], parts["vix"]["contribution"]) == (None, "not known", 0.0)
+
+
+BUY = PolicyOutput(1.0, "buy", 0.71, {"hold": 0.26, "buy": 0.71, "sell": 0.03})
+RSI = Reason("rsi_14", 28.4, 31.0, 0.8)
+EMA = Reason("ema_50", 0.03, 0.03, 0.5)
+
+
+def test_a_purchase_in_words():
+    assert sentence("ppo", BUY, [RSI, EMA], Position(0, 100)) == (
+        "It chose to buy because RSI 14 fell to 28.4 and the close is 3.0 % above its 50-day average. "
+        "It was 71 % sure; holding came second with 26 %."
+    )
+
+
+def test_what_speaks_against_is_named():
+    against = Reason("ema_50", -0.03, None, -0.5)
+    words = sentence("ppo", BUY, [RSI, against], Position(0, 100))
+    assert "although the close is 3.0 % below its 50-day average" in words
+
+
+def test_nothing_stands_out_is_said_so():
+    many = [Reason("rsi_14", 50.0, None, 0.01) for _ in range(10)]
+    assert sentence("ppo", BUY, many, Position(0, 100)).startswith("It chose to buy; no single input stands out.")
+
+
+@pytest.mark.parametrize(
+    ("label", "held", "wanted", "begin"),
+    [
+        ("buy", 100, 100, "It keeps what it holds: it would buy, but cannot hold more, because"),
+        ("sell", 0, 0, "It stays out: it would sell, but holds nothing, because"),
+        ("hold", 100, 100, "It keeps what it holds because"),
+        ("hold", 0, 0, "It stays out of the market because"),
+        ("sell", 100, 0, "It chose to sell everything because"),
+        ("buy", 100, 99, "It wants to stay fully invested and only gives back what its money does not carry, because"),
+        ("buy", 50, 100, "It chose to buy more because"),
+    ],
+)
+def test_words_follow_what_really_changes(label, held, wanted, begin):
+    output = PolicyOutput(0.0, label, 0.6, {label: 0.6, "x": 0.4} | {"hold": 0.4})
+    output = PolicyOutput(0.0, label, 0.6, {"hold": 0.4, "buy": 0.2, "sell": 0.1, label: 0.6})
+    assert sentence("ppo", output, [RSI], Position(held, wanted)).startswith(begin)
+
+
+def test_a_sale_of_a_target_policy_names_what_pushed_it_down():
+    output = PolicyOutput(-0.4, "sell", 0.8, {"sell": 0.8, "hold": 0.1, "buy": 0.1}, 0.0, -0.42, 0.2)
+    down = Reason("return_5", -0.08, None, -0.9)
+    assert sentence("sac", output, [down, RSI], Position(10, 0)) == (
+        "It chose to sell everything because the price fell 8.0 % over 5 days, although RSI 14 fell to 28.4. "
+        "It wants no position and was 80 % sure of that, give or take a quarter."
+    )
