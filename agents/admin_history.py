@@ -14,7 +14,7 @@ from unfold.forms import BaseDialogForm
 from agents import control
 from agents.models import Backtest, Decision, ModelVersion, TrainingRun, Trial
 from core.admin_ask import ask, go_to
-from core.admin_display import HistoryAdmin
+from core.admin_display import HistoryAdmin, breakable
 from core.admin_journal import actor_of
 from core.models import Account, JobRow
 
@@ -88,6 +88,7 @@ class ModelVersionAdmin(HistoryAdmin):
     list_select_related = ("agent",)
     date_hierarchy = "created_at"
     actions_detail = ("deploy",)
+    readonly_preprocess_fields = dict.fromkeys(("sha256", "weights_sha256", "data_fingerprint", "file"), breakable)
 
     @display(
         description="state",

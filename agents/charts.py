@@ -112,14 +112,21 @@ def _equity(agent: Agent, first: int, last: int) -> list[list[float | None]]:
     closes = _closes(agent, [start.time, *[time for time, _ in rows]])
     base = closes.get(start.time)
     return [
-        [int(time.timestamp()), float(equity), float(start.equity) * closes[time] / base if base and time in closes else None]
+        [
+            int(time.timestamp()),
+            float(equity),
+            float(start.equity) * closes[time] / base if base and time in closes else None,
+        ]
         for time, equity in rows
     ]
 
 
 def _closes(agent: Agent, times: list[datetime]) -> dict[datetime, float]:
     bars = Bar.objects.filter(
-        instrument_id=agent.instrument_id, interval_seconds=agent.interval_seconds, time__gte=min(times), time__lte=max(times)
+        instrument_id=agent.instrument_id,
+        interval_seconds=agent.interval_seconds,
+        time__gte=min(times),
+        time__lte=max(times),
     )
     return dict(bars.values_list("time", "close"))
 

@@ -17,6 +17,8 @@ def start(agent: Agent, *, actor: str) -> None:
     if agent.desired_state != JobRow.Desired.STOPPED:
         resume(agent, actor=actor)
         return
+    # What an agent that failed has left open was decided for a bar that is long gone.
+    _cancel_open_orders(agent, actor)
     if agent.stream_id is not None:
         subscription, _ = Subscription.objects.get_or_create(stream_id=agent.stream_id, subscriber=agent.name)
         subscription.active, subscription.acknowledged = True, None
@@ -35,13 +37,17 @@ def pause(agent: Agent, *, actor: str) -> None:
 
 @transaction.atomic
 def resume(agent: Agent, *, actor: str) -> None:
-    """Let a paused agent decide again from the next bar on."""
+    """Let a paused agent decide again from the next bar on. Raises: ValueError if it is stopped."""
+    if Agent.objects.values_list("desired_state", flat=True).get(pk=agent.pk) == JobRow.Desired.STOPPED:
+        raise ValueError(f"{agent.name} is stopped, so there is nothing to continue; start it first")
     _wish(agent, JobRow.Desired.RUNNING, "agent.resumed", f"{agent.name} continues", actor)
 
 
 @transaction.atomic
 def stop(agent: Agent, *, actor: str) -> None:
     """Stop an agent; its open orders are canceled by its process, its position stays."""
+    # Agent first, then its subscription: its process takes them in this order for every bar.
+    agent = Agent.objects.select_for_update().get(pk=agent.pk)
     Subscription.objects.filter(stream_id=agent.stream_id, subscriber=agent.name).update(active=False)
     _wish(agent, JobRow.Desired.STOPPED, "agent.stopped", f"{agent.name} stopped", actor)
     _cancel_open_orders(agent, actor)

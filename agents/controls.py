@@ -37,7 +37,7 @@ def agent_action(request: HttpRequest, agent_id: int, action: str) -> HttpRespon
 def stream_action(request: HttpRequest, stream_id: int, action: str) -> HttpResponse:
     """Start, pause or stop a stream."""
     stream = get_object_or_404(Stream, pk=stream_id)
-    _ask(request, STREAM_ACTIONS, action, stream, f"{stream.name} was asked to {'continue' if action == 'start' else action}.")
+    _ask(request, STREAM_ACTIONS, action, stream, f"{stream.name} was asked to {action}.")
     return _answer(request, reverse("dashboard"))
 
 

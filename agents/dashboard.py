@@ -6,6 +6,8 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from django.utils import timezone
+
 from agents.models import Agent, Backtest, Decision, TrainingRun
 from agents.trades import recent_trades
 from core import health
@@ -14,9 +16,25 @@ from marketdata.models import Bar, Stream
 from risk.models import Limits
 
 ZERO = Decimal(0)
-SPEEDS = ((0.5, "0.5 bars a second"), (1, "1 bar a second"), (2, "2 bars a second"), (5, "5 bars a second"), (20, "20 bars a second"), (0, "as fast as possible"))
-AT_WORK = (JobRow.State.RUNNING, JobRow.State.WAITING, JobRow.State.PAUSED, JobRow.State.STARTING, JobRow.State.STOPPING)
-FEEDS = {"orders": ("order.", "fill."), "risk": ("kill_switch.", "risk.", "limits."), "system": ("system.", "stream.", "agent.", "training.", "job.", "model.")}
+N_CURVE = 80
+SPEEDS = (
+    (0.5, "0.5 bars a second"),
+    (1, "1 bar a second"),
+    (2, "2 bars a second"),
+    (5, "5 bars a second"),
+    (20, "20 bars a second"),
+    (0, "as fast as possible"),
+)
+ENDED = (JobRow.State.FINISHED, JobRow.State.FAILED, JobRow.State.STOPPED)
+ANSWERING = (JobRow.State.RUNNING, JobRow.State.PAUSED, JobRow.State.WAITING)
+AT_WORK = (*ANSWERING, JobRow.State.STARTING, JobRow.State.STOPPING)
+STATE_WORDS = {"running": "trading", "finished": "finished its replay", "failed": "stopped by an error"}
+# A line of the journal belongs to a feed by the first word of its kind.
+FEEDS = {
+    "orders": r"^(order|fill)\.",
+    "risk": r"^(kill_switch|risk|limits)\.",
+    "system": r"^(?!(order|fill|kill_switch|risk|limits)\.)",
+}
 
 
 def wish(job: JobRow) -> str:
@@ -30,7 +48,7 @@ def wish(job: JobRow) -> str:
         return "pausing …"
     if wanted == JobRow.Desired.STOPPED and state in AT_WORK:
         return "stopping …"
-    if job.applied_version < job.settings_version and state in (JobRow.State.RUNNING, JobRow.State.PAUSED, JobRow.State.WAITING):
+    if job.applied_version < job.settings_version and state in ANSWERING:
         return "taking over settings …"
     return ""
 
@@ -71,11 +89,15 @@ def stats(account: Account | None) -> dict[str, Any]:
     start = sum((value.book.start_cash for value in values), ZERO)
     # Books replay different years, so their peaks are never reached together: this is the cautious sum.
     peak = sum((max(value.book.peak_equity, value.equity) for value in values), ZERO)
-    positions = list(Position.objects.filter(book__account=account).select_related("instrument")) if account else []
-    realised = sum((position.realised_result for position in positions), ZERO)
+    rows = list(Position.objects.filter(book__account=account).select_related("instrument")) if account else []
+    realised = sum((position.realised_result for position in rows), ZERO)
     gross = sum((abs(value.position_value) for value in values), ZERO)
     look_through = sum(
-        (abs(p.quantity * p.last_price * p.instrument.multiplier * p.instrument.leverage_factor) for p in positions), ZERO
+        (
+            abs(row.quantity * row.last_price * row.instrument.multiplier * row.instrument.leverage_factor)
+            for row in rows
+        ),
+        ZERO,
     )
     limits = Limits.objects.filter(account=account).first() if account else None
     orders = Order.objects.filter(book__account=account)
@@ -85,7 +107,7 @@ def stats(account: Account | None) -> dict[str, Any]:
         "result_fraction": (equity - start) / start if start else None,
         "realised": realised, "open": equity - start - realised,
         "exposure": gross / equity if equity else None, "look_through": look_through / equity if equity else None,
-        "has_leverage": any(p.quantity and p.instrument.leverage_factor != 1 for p in positions),
+        "has_leverage": any(row.quantity and row.instrument.leverage_factor != 1 for row in rows),
         "limit": limits.max_gross_exposure if limits else None,
         "drawdown": 1 - equity / peak if peak else None, "n_books": len(values),
         "n_decisions": sum(verdicts.values()), "n_orders": orders.exclude(status=Order.Status.DENIED).count(),
@@ -115,8 +137,8 @@ class AgentView:
 
     @cached_property
     def curve(self) -> list[float]:
-        rows = EquitySnapshot.objects.filter(book=self.agent.book).order_by("-time").values_list("equity", flat=True)[:80]
-        return [float(value) for value in rows][::-1]
+        rows = EquitySnapshot.objects.filter(book=self.agent.book).order_by("-time")[:N_CURVE]
+        return [float(row.equity) for row in rows][::-1]
 
     @cached_property
     def run(self) -> TrainingRun | None:
@@ -139,8 +161,7 @@ class AgentView:
 
     @property
     def state_word(self) -> str:
-        words = {JobRow.State.RUNNING: "trading", JobRow.State.FINISHED: "finished its replay", JobRow.State.FAILED: "stopped by an error"}
-        return self.wish or words.get(JobRow.State(self.agent.state), self.agent.get_state_display())
+        return self.wish or STATE_WORDS.get(self.agent.state, self.agent.get_state_display())
 
     @property
     def can_start(self) -> bool:
@@ -176,18 +197,14 @@ def events(feed: str = "", limit: int = 8) -> list[Event]:
     """The newest lines of the journal, all or one feed of FEEDS."""
     rows = Event.objects.all()
     if feed in FEEDS:
-        names = FEEDS[feed]
-        # A line belongs to a feed by the first word of its kind.
-        pattern = "^(" + "|".join(name.replace(".", r"\.") for name in names) + ")"
-        rows = rows.filter(kind__regex=pattern)
+        rows = rows.filter(kind__regex=FEEDS[feed])
     return list(rows.order_by("-time", "-id")[:limit])
 
 
 def active_runs() -> Any:
     """Training runs that are working or about to."""
-    ended = (JobRow.State.FINISHED, JobRow.State.FAILED, JobRow.State.STOPPED)
     rows = TrainingRun.objects.select_related("agent", "agent__instrument")
-    return rows.exclude(state__in=ended) | rows.filter(state=JobRow.State.STOPPED, desired_state=JobRow.Desired.RUNNING)
+    return rows.exclude(state__in=ENDED) | rows.filter(state=JobRow.State.STOPPED, desired_state=JobRow.Desired.RUNNING)
 
 
 def latest_backtests() -> list[Backtest]:
@@ -205,11 +222,25 @@ def replay(stream: Stream | None) -> dict[str, Any] | None:
         return None
     instrument = stream.instruments.order_by("agents__id").first()
     bars = Bar.objects.filter(
-        instrument=instrument, interval_seconds=stream.interval_seconds, time__gte=stream.from_time, time__lte=stream.to_time
+        instrument=instrument,
+        interval_seconds=stream.interval_seconds,
+        time__gte=stream.from_time,
+        time__lte=stream.to_time,
     )
     n_all = bars.count()
     n_done = bars.filter(time__lte=stream.cursor).count() if stream.cursor else 0
-    return {"stream": stream, "wish": wish(stream), "n_all": n_all, "n_done": n_done, "speeds": SPEEDS, "ended": bool(n_all) and n_done == n_all}
+    ended = bool(n_all) and n_done == n_all
+    return {"stream": stream, "wish": wish(stream), "n_all": n_all, "n_done": n_done, "speeds": SPEEDS, "ended": ended}
+
+
+def progress(run: TrainingRun) -> dict[str, Any]:
+    """A run with seconds done and left; left is unknown until some of it is done."""
+    end = run.finished_at or timezone.now()
+    done = (end - run.started_at).total_seconds() if run.started_at else None
+    queued = run.state == JobRow.State.STOPPED and run.desired_state == JobRow.Desired.RUNNING
+    running = queued or run.state not in ENDED
+    left = done * (1 - run.progress) / run.progress if running and done is not None and run.progress > 0.01 else None
+    return {"run": run, "done": done, "left": left, "running": running, "wish": wish(run)}
 
 
 def panel(name: str, account: Account | None, chosen: Agent | None, parameters: Any) -> dict[str, Any]:
@@ -223,11 +254,14 @@ PANELS: dict[str, Any] = {
     "agent_cards": lambda account, chosen, parameters: {"agents": agent_views()},
     "positions": lambda account, chosen, parameters: {"positions": positions(account)},
     "trades": lambda account, chosen, parameters: {"trades": recent_trades(account.pk if account else None, 6)},
-    "events": lambda account, chosen, parameters: {"events": events(parameters.get("feed", "")), "feed": parameters.get("feed", "")},
+    "events": lambda account, chosen, parameters: {
+        "events": events(parameters.get("feed", "")),
+        "feed": parameters.get("feed", ""),
+    },
     "health": lambda account, chosen, parameters: {"components": health.components()},
-    "training": lambda account, chosen, parameters: {"runs": list(active_runs())},
+    "training": lambda account, chosen, parameters: {"active": [progress(run) for run in active_runs()]},
     "backtests": lambda account, chosen, parameters: {"backtests": latest_backtests()},
-    "replay": lambda account, chosen, parameters: {"chosen": chosen, "replay": replay(chosen.stream if chosen else None)},
+    "replay": lambda account, chosen, parameters: {"replay": replay(chosen.stream if chosen else None)},
     "banner": lambda account, chosen, parameters: {},
     "bar": lambda account, chosen, parameters: {},
 }

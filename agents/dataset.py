@@ -24,7 +24,7 @@ class Rows:
     last: int
 
     def __len__(self) -> int:
-        return self.last - self.first + 1
+        return max(self.last - self.first + 1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ def prepare(
     ):
         if len(rows) < least:
             raise ValueError(
-                f"the {name} period has {max(len(rows), 0)} bars, expected at least {least}; "
+                f"the {name} period has {len(rows)} bars, expected at least {least}; "
                 f"import more bars or move the dates {validation_from} and {unseen_from}"
             )
     raw = spec.compute(bars, vix, interval_seconds)

@@ -68,7 +68,7 @@ def reasons(decision: Decision) -> dict[str, Any]:
         "order": order,
         "fills": list(Fill.objects.filter(order=order).order_by("time", "id")) if order else [],
         "largest": max((abs(row.get("contribution", 0)) for row in contributions), default=1) or 1,
-        "steps": [(LATENCY_LABELS.get(name, name.replace("_", " ").capitalize()), value) for name, value in decision.latency_ms.items()],
+        "steps": [(_step(name), value) for name, value in decision.latency_ms.items()],
         "headline": headline(decision, order),
         "earlier": same_agent.filter(time__lt=decision.time).order_by("-time").first(),
         "later": same_agent.filter(time__gt=decision.time).order_by("time").first(),
@@ -81,9 +81,13 @@ def headline(decision: Decision, order: Order | None) -> tuple[str, str]:
     if decision.verdict == Decision.Verdict.DENIED:
         return f"Order for {symbol} denied", "loss"
     if order is None:
-        return f"Holds {symbol}" if decision.quantity_before else f"Stays out of {symbol}", ""
-    amount = f"{order.filled_quantity or order.quantity:,f}"
-    amount = amount.rstrip("0").rstrip(".") if "." in amount else amount
+        return (f"Holds {symbol}" if decision.quantity_before else f"Stays out of {symbol}"), ""
+    buys = order.side == Order.Side.BUY
+    amount = f"{(order.filled_quantity or order.quantity).normalize():,f}"
     if order.status == Order.Status.FILLED:
-        return f"{'Bought' if order.side == Order.Side.BUY else 'Sold'} {amount} {symbol}", "gain" if order.side == Order.Side.BUY else "loss"
-    return f"{'Buy' if order.side == Order.Side.BUY else 'Sell'} {amount} {symbol}: {order.get_status_display()}", "warn"
+        return f"{'Bought' if buys else 'Sold'} {amount} {symbol}", "gain" if buys else "loss"
+    return f"{'Buy' if buys else 'Sell'} {amount} {symbol}: {order.get_status_display()}", "warn"
+
+
+def _step(name: str) -> str:
+    return LATENCY_LABELS.get(name, name.replace("_", " ").capitalize())

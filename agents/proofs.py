@@ -3,19 +3,18 @@
 from typing import Any
 
 from django.core.paginator import Paginator
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils import timezone
 from django.views.decorators.vary import vary_on_headers
 
-from agents.dashboard import active_runs, wish
+from agents.dashboard import active_runs, progress
 from agents.models import Agent, Backtest, ModelVersion, TrainingRun
 from agents.records import csv_response
 from agents.reports import report, small_curves
 from core.models import JobRow
 
 ROWS_PER_PAGE = 25
-ENDED = (JobRow.State.FINISHED, JobRow.State.FAILED, JobRow.State.STOPPED)
 
 
 @vary_on_headers("HX-Request")
@@ -35,7 +34,7 @@ def training_list(request: HttpRequest) -> HttpResponse:
 def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run: progress, trials, and the version it made."""
     run = get_object_or_404(TrainingRun.objects.select_related("agent__instrument", "configuration"), pk=run_id)
-    trials = list(run.trials.order_by("number"))
+    trials = list(run.trials.order_by(F("value").desc(nulls_last=True), "number"))
     names = sorted({name for trial in trials for name in trial.parameters})
     values = [trial.value for trial in trials if trial.value is not None]
     version = ModelVersion.objects.filter(run=run).prefetch_related("backtests").first()
@@ -50,26 +49,19 @@ def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
     return render(request, "agents/_training_run.html" if request.htmx else "agents/training_run.html", context)
 
 
-def progress(run: TrainingRun) -> dict[str, Any]:
-    """A run with seconds done and left; left is unknown until some of it is done."""
-    end = run.finished_at or timezone.now()
-    done = (end - run.started_at).total_seconds() if run.started_at else None
-    running = run.state not in ENDED
-    left = done * (1 - run.progress) / run.progress if running and done is not None and run.progress > 0.01 else None
-    return {"run": run, "done": done, "left": left, "running": running or (run.desired_state == JobRow.Desired.RUNNING and run.state == JobRow.State.STOPPED), "wish": wish(run)}
-
-
 def start_facts(agent: Agent) -> dict[str, Any]:
     """What a training of this agent would do, in the numbers of its newest settings."""
     configuration = agent.configurations.order_by("-version").first()
     training = configuration.data.get("training", {}) if configuration else {}
-    last = TrainingRun.objects.filter(agent=agent, state=JobRow.State.FINISHED, finished_at__isnull=False).exclude(started_at=None).order_by("-id").first()
+    ended = TrainingRun.objects.filter(agent=agent, state=JobRow.State.FINISHED)
+    last = ended.exclude(started_at=None).exclude(finished_at=None).order_by("-id").first()
+    took = last.finished_at - last.started_at if last and last.started_at and last.finished_at else None
     return {
         "agent": agent,
         "configuration": configuration,
         "training": training,
         "busy": active_runs().filter(agent=agent).first(),
-        "took": (last.finished_at - last.started_at).total_seconds() if last and last.started_at and last.finished_at else None,
+        "took": took.total_seconds() if took else None,
     }
 
 
@@ -77,7 +69,8 @@ def backtest_list(request: HttpRequest) -> HttpResponse:
     """Every backtest with its result against buying and holding."""
     rows = Backtest.objects.select_related("model_version__agent__instrument", "model_version__run").order_by("-id")
     page = Paginator(rows, ROWS_PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "agents/backtests.html", {"page": page, "rows": [(row, small_curves(row, 60)) for row in page]})
+    curves = [(row, small_curves(row, 60)) for row in page]
+    return render(request, "agents/backtests.html", {"page": page, "rows": curves})
 
 
 def backtest_detail(request: HttpRequest, backtest_id: int) -> HttpResponse:
@@ -98,8 +91,10 @@ def backtest_trades_csv(request: HttpRequest, backtest_id: int) -> HttpResponse:
     """The round trips of a backtest."""
     backtest = _backtest(backtest_id)
     names = list(backtest.trades[0]) if backtest.trades else ["entry_time", "exit_time", "result"]
-    return csv_response(f"backtest-{backtest.pk}-trades.csv", names, ([row.get(name) for name in names] for row in backtest.trades))
+    rows = ([row.get(name) for name in names] for row in backtest.trades)
+    return csv_response(f"backtest-{backtest.pk}-trades.csv", names, rows)
 
 
 def _backtest(backtest_id: int) -> Backtest:
-    return get_object_or_404(Backtest.objects.select_related("model_version__agent__instrument", "model_version__run"), pk=backtest_id)
+    rows = Backtest.objects.select_related("model_version__agent__instrument", "model_version__run")
+    return get_object_or_404(rows, pk=backtest_id)

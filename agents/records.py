@@ -39,8 +39,8 @@ def trades_csv(request: HttpRequest) -> HttpResponse:
         ]
         for trade in recent_trades(_account_id())
     ]  # fmt: skip
-    names = ["book", "symbol", "side", "entry_time", "exit_time", "quantity", "entry_price", "exit_price", "costs", "result"]
-    return csv_response("trades.csv", names, rows)
+    names = "book symbol side entry_time exit_time quantity entry_price exit_price costs result"
+    return csv_response("trades.csv", names.split(), rows)
 
 
 def journal(request: HttpRequest) -> HttpResponse:

@@ -11,31 +11,39 @@ MOST_TRADES = 100
 
 def report(backtest: Backtest) -> dict[str, Any]:
     """Everything the report page needs besides the row itself."""
-    metrics = backtest.metrics
-    days = (backtest.to_time - backtest.from_time).total_seconds() / 86_400
-    sure = sharpe_range(as_number(metrics.get("sharpe_ratio")), backtest.n_bars, bars_per_year(backtest.n_bars, days))
     checks = backtest.checks
     return {
-        "verdict": summary_sentence(backtest),
-        "sure": sure,
+        "verdict": " ".join(verdict_of(backtest)),
+        "sure": sure_range(backtest),
         "curve": thinned(backtest.curve),
         "n_passed": sum(1 for check in checks if check.get("passed")),
         "rewards": rewards(backtest.reward_components),
-        "trades": backtest.trades[:-MOST_TRADES - 1:-1],
+        "trades": backtest.trades[: -MOST_TRADES - 1 : -1],
     }
 
 
-def summary_sentence(backtest: Backtest) -> str:
-    """The verdict in words, with its doubt."""
-    days = (backtest.to_time - backtest.from_time).total_seconds() / 86_400
-    sharpe = as_number(backtest.metrics.get("sharpe_ratio"))
+def verdict_of(backtest: Backtest) -> list[str]:
+    """The verdict in words, with its doubt, sentence by sentence."""
     return verdict(
         backtest.metrics,
         backtest.baseline_metrics,
-        sure=sharpe_range(sharpe, backtest.n_bars, bars_per_year(backtest.n_bars, days)),
+        sure=sure_range(backtest),
         n_trials=backtest.model_version.run.n_trials,
         unseen=backtest.period == Backtest.Period.UNSEEN,
     )
+
+
+def sure_range(backtest: Backtest) -> tuple[float, float] | None:
+    """90 % range of its Sharpe ratio; None when unknown."""
+    days = (backtest.to_time - backtest.from_time).total_seconds() / 86_400
+    sharpe = as_number(backtest.metrics.get("sharpe_ratio"))
+    return sharpe_range(sharpe, backtest.n_bars, bars_per_year(backtest.n_bars, days))
+
+
+def may_be_luck(backtest: Backtest) -> bool:
+    """Whether a Sharpe ratio of 0 lies within that range."""
+    sure = sure_range(backtest)
+    return sure is None or sure[0] <= 0 <= sure[1]
 
 
 def rewards(components: dict[str, Any]) -> dict[str, Any]:
@@ -80,4 +88,3 @@ def small_curves(backtest: Backtest, n: int = 120) -> tuple[list[float], list[fl
     """The policy's and the baseline's equity in about n points, for a small picture."""
     curve = thinned(backtest.curve, n)
     return curve["equity"], curve["baseline"]
-

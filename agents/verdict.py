@@ -41,21 +41,21 @@ def verdict(
     sure: tuple[float, float] | None,
     n_trials: int,
     unseen: bool,
-) -> str:
+) -> list[str]:
     """Two to four plain sentences: result against buying and holding, depth, and how much may be luck.
 
     metrics, baseline: names of risk.metrics.summary, fractions; sure: from sharpe_range.
     """
     earned, held = as_number(metrics.get("total_return")), as_number(baseline.get("total_return"))
     if earned is None:
-        return "It has no result: the policy's equity was not measured."
+        return ["It has no result: the policy's equity was not measured."]
     sentences = [_result(earned, held, metrics.get("max_drawdown"), baseline.get("max_drawdown"))]
     n_trades = as_number(metrics.get("n_trades"))
     if n_trades == 0:
         sentences.append("It never closed a trade, so this says little about its skill.")
     sentences.append(_luck(metrics.get("sharpe_ratio"), sure))
     sentences.append(_origin(n_trials, unseen))
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [sentence for sentence in sentences if sentence]
 
 
 def _result(earned: float, held: float | None, depth: Any, held_depth: Any) -> str:
@@ -74,19 +74,20 @@ def _luck(sharpe: Any, sure: tuple[float, float] | None) -> str:
     ratio = as_number(sharpe)
     if ratio is None or sure is None:
         return ""
-    low, high = (f"{value:.2f}".replace("-", "−") for value in sure)
-    measured = f"{ratio:.2f}".replace("-", "−")
+    low, high, measured = (f"{value:.2f}".replace("-", "−") for value in (*sure, ratio))
+    span = f"(90 % range {low} to {high})"
     if sure[0] <= 0 <= sure[1]:
-        return f"Its Sharpe ratio of {measured} cannot be told from luck: over so few bars it may be anything from {low} to {high}."
+        return f"Its Sharpe ratio of {measured} cannot be told from luck over so few bars {span}."
     if sure[0] > 0:
-        return f"Its Sharpe ratio of {measured} is more than luck would usually give (90 % range {low} to {high}), for bars like these."
-    return f"Its Sharpe ratio of {measured} is worse than bad luck usually gives (90 % range {low} to {high})."
+        return f"Its Sharpe ratio of {measured} is more than luck would usually give {span}."
+    return f"Its Sharpe ratio of {measured} is worse than bad luck usually gives {span}."
 
 
 def _origin(n_trials: int, unseen: bool) -> str:
     picked = f"It was picked from {n_trials} trials" if n_trials > 1 else "It was the only trial"
     if unseen:
-        return f"{picked} by the validation period; neither training nor picking saw these bars. One market and one seed are not proof."
+        blind = "neither training nor picking saw these bars"
+        return f"{picked} by the validation period; {blind}. One market and one seed are not proof."
     return f"{picked} on these very bars, so expect less elsewhere."
 
 

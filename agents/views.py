@@ -7,8 +7,8 @@ from django.shortcuts import get_object_or_404, render
 
 from agents.charts import chart
 from agents.dashboard import PANELS, AgentView, agent_views, panel, replay
-from agents.models import Agent
-from agents.reports import small_curves, summary_sentence
+from agents.models import Agent, Backtest
+from agents.reports import may_be_luck, small_curves, verdict_of
 from core.models import Account, Fill, Order
 
 DASHBOARD_PANELS = ("stats", "agents", "positions", "trades", "events", "health", "training", "backtests")
@@ -36,7 +36,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         context |= panel(name, account, chosen, request.GET)
     if chosen is not None:
         context["chart"] = chart(chosen)
-    context["reports"] = [(row, summary_sentence(row), small_curves(row)) for row in context["backtests"]]
+    context["reports"] = _reports(context["backtests"])
     return render(request, "agents/dashboard.html", context)
 
 
@@ -47,8 +47,13 @@ def panel_view(request: HttpRequest, name: str) -> HttpResponse:
     chosen = chosen_agent(request)
     context = panel(name, account_of(request), chosen, request.GET)
     if name == "backtests":
-        context["reports"] = [(row, summary_sentence(row), small_curves(row)) for row in context["backtests"]]
+        context["reports"] = _reports(context["backtests"])
     return render(request, f"panels/_{name}.html", {**context, "chosen": chosen})
+
+
+def _reports(backtests: list[Backtest]) -> list[tuple[Any, ...]]:
+    """Backtests with the first sentence of their verdict, whether it may be luck, and a small picture."""
+    return [(row, verdict_of(row)[0], may_be_luck(row), small_curves(row)) for row in backtests]
 
 
 def chart_data(request: HttpRequest, agent_id: int) -> JsonResponse:
@@ -68,9 +73,8 @@ def agent_list(request: HttpRequest) -> HttpResponse:
 
 def agent_detail(request: HttpRequest, name: str) -> HttpResponse:
     """One agent: state, settings, model version, what it did."""
-    agent = get_object_or_404(
-        Agent.objects.select_related("instrument", "book", "stream", "deployed_version", "instrument__underlying"), name=name
-    )
+    agents = Agent.objects.select_related("instrument", "book", "stream", "deployed_version")
+    agent = get_object_or_404(agents, name=name)
     configuration = agent.configurations.order_by("-version").first()
     context = {
         "view": AgentView(agent),
@@ -81,5 +85,3 @@ def agent_detail(request: HttpRequest, name: str) -> HttpResponse:
         "n_fills": Fill.objects.filter(book=agent.book).count(),
     }
     return render(request, "agents/agent.html", context)
-
-

@@ -57,6 +57,11 @@ def readable(value: Any) -> Any:
     return value
 
 
+def breakable(text: str) -> str:
+    """Long words, such as hashes, that may break anywhere instead of widening a phone's page."""
+    return format_html('<span style="overflow-wrap: anywhere">{}</span>', text)
+
+
 @cache
 def shown(model: type[models.Model], name: str) -> Callable[[models.Model], Any]:
     """A read-only column for one field. Cached, since Django compares columns by identity."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -61,6 +62,17 @@ def ours(*, but: Iterable[int] = ()) -> list[psutil.Process]:
     return found
 
 
+def living(pid: int, name: str) -> psutil.Process | None:
+    """The process with that pid if it lives and is what we started under that name; pids are used again."""
+    try:
+        process = psutil.Process(pid)
+        environment_of = process.environ()
+    except (psutil.Error, OSError):
+        return None
+    same = (environment_of.get(MARK), environment_of.get("DESK_PROCESS")) == (str(settings.LOCAL_DIR), name)
+    return process if same and alive(process) else None
+
+
 def end(processes: list[psutil.Process], *, patience_seconds: float) -> int:
     """Ask processes to stop, then make them. Returns: how many had to be killed."""
     for process in processes:
@@ -82,18 +94,14 @@ def alive(process: psutil.Process) -> bool:
 
 
 def _signal(process: psutil.Process, number: int) -> None:
-    try:
+    with suppress(psutil.NoSuchProcess):
         process.send_signal(number)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def kill_group(pid: int) -> None:
     """Kill a child and everything left in its process group; jobs it launched have sessions of their own."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 class Follower:
@@ -109,8 +117,10 @@ class Follower:
         """Write what has come since the last call; start again when the file was replaced."""
         data = self._file.read()
         if data:
-            sys.stdout.buffer.write(data)
-            sys.stdout.flush()
+            # The terminal may be gone; the log has it all, and nobody's work may end for that.
+            with suppress(OSError):
+                sys.stdout.buffer.write(data)
+                sys.stdout.flush()
         elif self._file.tell() > self.path.stat().st_size:
             self._file.seek(0)
 

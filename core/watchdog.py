@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from types import FrameType
 
 import psutil
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from core import database, health, jobs, processes
@@ -21,6 +22,7 @@ from core.database_link import use_address
 from core.job_kinds import JobKind, all_kinds
 from core.journal import record
 from core.models import Event, JobRow
+from core.notices import notify
 from core.queries import end_backend, lock_holder
 from core.tasks import enqueue_launch
 
@@ -88,7 +90,8 @@ class Watchdog:
     children: list[Child] = field(default_factory=list)
     stopping: bool = False
     _asked: dict[str, float] = field(default_factory=dict)
-    _held: set[str] = field(default_factory=set)  # jobs seen running since we last asked for them
+    _holders: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _held: set[str] = field(default_factory=set)  # jobs that were started since we last asked for them
     _database_down: bool = False
     _next_beat: float = 0.0
 
@@ -130,10 +133,10 @@ class Watchdog:
             if time.monotonic() >= self._next_beat:
                 self._next_beat = time.monotonic() + 2
                 health.beat("watchdog", children={c.name: c.process.pid for c in self.children if c.process})
-        except OperationalError as error:
+        except (OperationalError, InterfaceError, database.DatabaseUnavailable) as error:
             connection.close()
             if not self._database_down:
-                logger.warning("the database does not answer: %s", str(error).strip().splitlines()[0])
+                logger.warning("the database does not answer: %s", str(error).strip().partition("\n")[0])
             self._database_down = True
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
@@ -161,8 +164,8 @@ class Watchdog:
 
     def _look_at_jobs(self) -> None:
         for kind in all_kinds():
-            wanted = kind.model._default_manager.exclude(desired_state=JobRow.Desired.STOPPED)
-            for row in wanted.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED]):
+            rows = kind.model._default_manager.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED])
+            for row in rows.exclude(desired_state=JobRow.Desired.STOPPED, state=JobRow.State.STOPPED):
                 self._look_at_job(kind, row)
 
     def _look_at_job(self, kind: JobKind, row: JobRow) -> None:
@@ -172,15 +175,20 @@ class Watchdog:
             self._held.add(name)
             self._end_if_hung(kind, row, holder)
             return
-        if row.lease_until and row.lease_until > timezone.now():
+        if row.desired_state == JobRow.Desired.STOPPED:
+            _note_stopped(kind, row)
             return
+        if row.lease_until and row.lease_until > timezone.now():
+            if not _died_at_start(name, row):
+                return
+            self._held.add(name)  # our request was answered, only badly
+            kind.model._default_manager.filter(pk=row.pk, lease_until=row.lease_until).update(lease_until=None)
         wait = min(FIRST_WAIT_SECONDS * 2 ** max(row.n_restarts - 1, 0), LONGEST_WAIT_SECONDS)
         if name not in self._held:
             wait = max(wait, ANSWER_SECONDS)  # our last request may still be waiting in the cluster's queue
         if time.monotonic() - self._asked.get(name, 0.0) < wait:
             return
-        beat_age = health.age(row.heartbeat_at)
-        if row.n_restarts > MOST_QUICK_CRASHES and (beat_age is None or beat_age < LONGEST_WAIT_SECONDS * 2):
+        if row.n_restarts >= MOST_QUICK_CRASHES:
             jobs.fail(
                 kind,
                 row.pk,
@@ -195,20 +203,28 @@ class Watchdog:
         enqueue_launch(kind.name, row.pk)
 
     def _end_if_hung(self, kind: JobKind, row: JobRow, holder: int) -> None:
+        name = f"{kind.name}:{row.pk}"
+        held = self._held_for(name, holder)
         beat_age = health.age(row.heartbeat_at)
-        if row.n_restarts and beat_age is not None and beat_age < TICK_SECONDS * 4 and self._calm(kind, row):
+        # A heartbeat from before this process took the lock says nothing about it.
+        silent = held if beat_age is None else min(beat_age, held)
+        if row.n_restarts and held > HEALTHY_AFTER_SECONDS and silent < kind.hung_after_seconds:
             kind.model._default_manager.filter(pk=row.pk).update(n_restarts=0)
-        if beat_age is None or beat_age < kind.hung_after_seconds:
+        if silent < kind.hung_after_seconds:
             return
-        logger.warning("%s:%s gave no sign of life for %.0f s; ending it", kind.name, row.pk, beat_age)
-        if row.pid and row.pid in [process.pid for process in processes.ours()]:
-            os.kill(row.pid, signal.SIGKILL)
+        logger.warning("%s gave no sign of life for %.0f s; ending it", name, silent)
+        process = processes.living(row.pid, name) if row.pid and row.host == socket.gethostname() else None
+        if process:
+            processes.end([process], patience_seconds=0)
         end_backend(holder)
 
-    def _calm(self, kind: JobKind, row: JobRow) -> bool:
-        """Whether a job has lived long enough since we asked for it that its crashes no longer count."""
-        asked = self._asked.setdefault(f"{kind.name}:{row.pk}", time.monotonic())
-        return time.monotonic() - asked > HEALTHY_AFTER_SECONDS
+    def _held_for(self, name: str, holder: int) -> float:
+        """Seconds since we first saw this database session hold the job's lock."""
+        backend, since = self._holders.get(name, (holder, time.monotonic()))
+        if backend != holder:
+            since = time.monotonic()
+        self._holders[name] = (holder, since)
+        return time.monotonic() - since
 
     def _look_at_queue(self) -> None:
         """A task nobody has taken for a minute means the cluster hangs although its process lives."""
@@ -221,10 +237,22 @@ class Watchdog:
             cluster.restart("a task has waited for more than a minute")
 
 
+def _died_at_start(name: str, row: JobRow) -> bool:
+    """Whether the process launched on this host has ended before it took its lock; no need to wait for the lease."""
+    return bool(row.pid) and row.host == socket.gethostname() and processes.living(row.pid, name) is None
+
+
+def _note_stopped(kind: JobKind, row: JobRow) -> None:
+    """Nobody runs a job that was told to stop, but its row says otherwise: its process died on the way."""
+    gone = kind.model._default_manager.filter(pk=row.pk, desired_state=JobRow.Desired.STOPPED)
+    if gone.update(state=JobRow.State.STOPPED, lease_until=None):
+        notify(kind.name, **{kind.name: row.pk})
+
+
 def _journal(kind: str, message: str, **more: str) -> None:
     try:
         record(kind, message, actor="watchdog", level=more.pop("level", Event.Level.ATTENTION), **more)
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         logger.warning("not journalled, the database is away: %s", message)
 
 
@@ -245,7 +273,7 @@ def running() -> dict | None:
 
 
 def stop_everything() -> None:
-    """End every process of this desk: jobs, then the leaders, which end their own workers, then an embedded database."""
+    """End every process of this desk: jobs, then the leaders, which end their own workers, then our database."""
     ours = processes.ours(but=_own_family())
     is_job = [process for process in ours if _desk_name(process).count(":")]
     leaders = [process for process in ours if process not in is_job and _leads(process)]

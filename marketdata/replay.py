@@ -1,6 +1,7 @@
 """Replays stored bars in order, as if they closed now, never ahead of the agents that listen."""
 
 import logging
+import math
 import time
 from datetime import datetime, timedelta
 
@@ -27,7 +28,7 @@ class Replay:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.ahead: list[datetime] = []
-        self.next_at = 0.0
+        self.last_at = -math.inf  # when the last bar was due, on the monotonic clock
 
     def run(self) -> None:
         """Until told to stop or the last bar is out."""
@@ -53,8 +54,9 @@ class Replay:
             self.job.wait(IDLE_SECONDS)
             return True
         self.job.beat(JobRow.State.RUNNING, applied_version=version)
-        pause = self.next_at - time.monotonic()
-        if pause > 0 and stream.bars_per_second > 0:
+        # From the speed of this moment, so that a faster one counts at once, however slow the last one was.
+        pause = self.last_at + _pace(stream) - time.monotonic()
+        if pause > 0:
             # A listener's notice ends the wait early; the clock above still holds the pace.
             self.job.wait(min(pause, IDLE_SECONDS))
             return True
@@ -66,18 +68,20 @@ class Replay:
             self._finish(stream)
             return False
         publish(stream, moment)
-        pace = 1.0 / stream.bars_per_second if stream.bars_per_second > 0 else 0.0
-        self.next_at = max(self.next_at + pace, time.monotonic())
+        now, due = time.monotonic(), self.last_at + _pace(stream)
+        # A little lateness is made up for; after a long wait the pace starts anew instead of rushing.
+        self.last_at = due if now - due < _pace(stream) else now
         return True
 
     def _next_time(self, stream: Stream) -> datetime | None:
         """Time of the next bar after the cursor, read in blocks."""
-        self.ahead = [moment for moment in self.ahead if stream.cursor is None or moment > stream.cursor]
+        after = stream.cursor or stream.from_time - timedelta(microseconds=1)
+        self.ahead = [moment for moment in self.ahead if after < moment <= stream.to_time]
         if not self.ahead:
             self.ahead = next_bar_times(
                 list(stream.instruments.values_list("pk", flat=True)),
                 stream.interval_seconds,
-                after=stream.cursor or stream.from_time - timedelta(microseconds=1),
+                after=after,
                 until=stream.to_time,
                 limit=READ_AHEAD,
             )
@@ -89,10 +93,17 @@ class Replay:
             self.job.beat(JobRow.State.FINISHED, "the last bar is out")
 
 
+def _pace(stream: Stream) -> float:
+    """Seconds from one bar to the next; 0 for as fast as the listeners can go."""
+    return 1.0 / stream.bars_per_second if stream.bars_per_second > 0 else 0.0
+
+
 @transaction.atomic
 def publish(stream: Stream, moment: datetime) -> None:
-    """Move the cursor to `moment` and tell everybody; the bar itself is already stored."""
-    Stream.objects.filter(pk=stream.pk).update(cursor=moment, published_at=timezone.now())
+    """Move the cursor on to `moment`, never back, and tell everybody; the bar itself is already stored."""
+    before = Q(cursor__isnull=True) | Q(cursor__lt=moment)
+    if not Stream.objects.filter(before, pk=stream.pk).update(cursor=moment, published_at=timezone.now()):
+        return  # another process of this stream was faster
     for instrument in stream.instruments.values_list("pk", flat=True):
         notify("bar", instrument=instrument, stream=stream.pk)
 

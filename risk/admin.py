@@ -64,7 +64,7 @@ class KillSwitchStateAdmin(HistoryAdmin):
     """Every time trading was stopped or allowed again. The two buttons add to it; nothing else can."""
 
     list_display = (
-        "created_at", "account", "shown_state", "reason", "actor", "close_positions", "n_canceled_orders", "took_ms",
+        "created_at", "account", "shown_state", "reason", "actor", "close_positions", "shown_canceled", "shown_took",
     )  # fmt: skip
     list_filter = ("engaged", "account")
     search_fields = ("reason", "actor")
@@ -80,6 +80,16 @@ class KillSwitchStateAdmin(HistoryAdmin):
     def shown_state(self, row: KillSwitchState) -> str:
         """One word, coloured."""
         return "stopped" if row.engaged else "allowed"
+
+    @display(description="orders canceled", ordering="n_canceled_orders")
+    def shown_canceled(self, row: KillSwitchState) -> int:
+        """A count."""
+        return row.n_canceled_orders
+
+    @display(description="took", ordering="took_ms")
+    def shown_took(self, row: KillSwitchState) -> str:
+        """Milliseconds."""
+        return f"{row.took_ms:.0f} ms" if row.engaged else "-"
 
     @action(
         description="Stop all trading…",

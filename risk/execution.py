@@ -1,18 +1,22 @@
 """Between the gate and the broker: the only place that hands orders over, and the only one that may."""
 
+import math
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import transaction
 
 from core.brokers.base import Broker
 from core.brokers.paper import PaperBroker
 from core.closed_bar import ClosedBar
+from core.jobs import JobFailedError
 from core.journal import record
-from core.ledger import value_book
+from core.ledger import cancel_order, to_money, value_book
 from core.models import Account, Book, Event, Fill, Instrument, Order, Position
 from core.notices import notify
 from core.simulation.rules import MarketRules
+from marketdata.models import Bar
 from risk import gate, kill_switch
 from risk.models import Limits
 
@@ -38,7 +42,7 @@ class Execution:
 
     def _choose_broker(self) -> Broker:
         if self.account.mode != Account.Mode.PAPER:
-            raise RuntimeError(
+            raise JobFailedError(
                 f"account {self.account.name} is set to {self.account.mode}, and this desk has only the paper broker; "
                 "set it back to paper"
             )
@@ -50,8 +54,10 @@ class Execution:
         return float(position.quantity) if position else 0.0
 
     def judge(self, wish: Wish) -> gate.Verdict:
-        """Ask the gate, with the state of this moment."""
-        limits = Limits.objects.filter(account=self.account).first()
+        """Ask the gate, with the state of this moment; inside the transaction that stores the intent."""
+        # The lock makes the account's agents ask one after the other, so that two of them cannot share out the same
+        # room twice. Not the account's row: the kill switch must never wait for an agent.
+        limits = Limits.objects.select_for_update().filter(account=self.account).first()
         intent = gate.Intent(
             quantity_held=self.held(),
             quantity_wanted=wish.quantity,
@@ -73,9 +79,21 @@ class Execution:
         return gate.judge(intent, found)
 
     def _gross_elsewhere(self) -> float:
-        others = Position.objects.filter(book__account=self.account).exclude(quantity=0)
-        others = others.exclude(book=self.book, instrument=self.instrument).select_related("instrument")
-        return float(sum(abs(p.quantity * p.last_price * p.instrument.multiplier) for p in others))
+        """Absolute value of the account's other positions, each as large as its open orders may make it.
+
+        NaN, which the gate denies, if an instrument to be bought has no price yet.
+        """
+        positions = Position.objects.filter(book__account=self.account).select_related("instrument")
+        held = {(p.book_id, p.instrument_id): p for p in positions}
+        orders = list(
+            Order.objects.filter(book__account=self.account, status__in=Order.OPEN).select_related("instrument")
+        )
+        pairs = set(held) | {(o.book_id, o.instrument_id) for o in orders}
+        total = 0.0
+        for pair in pairs - {(self.book.pk, self.instrument.pk)}:
+            waiting = [order for order in orders if (order.book_id, order.instrument_id) == pair]
+            total += _largest_value(held.get(pair), waiting)
+        return total
 
     def store_intent(self, wish: Wish, verdict: gate.Verdict, *, decision_id: int | None) -> Order | None:
         """Write the judged intent as an order, denied ones too. Must be committed before `send`.
@@ -94,8 +112,8 @@ class Execution:
                 "decision_id": decision_id,
                 "decided_at": wish.bar.time,
                 "side": Order.Side.BUY if asked > 0 else Order.Side.SELL,
-                "quantity_asked": _quantity(asked),
-                "quantity": Decimal(0) if denied else _quantity(allowed),
+                "quantity_asked": to_money(abs(asked)),
+                "quantity": Decimal(0) if denied else to_money(abs(allowed)),
                 "status": Order.Status.DENIED if denied else Order.Status.APPROVED,
                 "reason_code": verdict.reason_code,
                 "reason": verdict.reason[:240],
@@ -108,11 +126,22 @@ class Execution:
         notify("order", book=self.book.pk)
         return None if denied else order
 
+    @transaction.atomic
     def send(self, order: Order) -> None:
-        """Hand a committed order to the broker, unless trading was stopped in the meantime."""
-        order.refresh_from_db()
-        if order.status == Order.Status.APPROVED:
+        """Hand a committed order to the broker, unless it was canceled or trading was stopped in the meantime."""
+        order.refresh_from_db(from_queryset=Order.objects.select_for_update())
+        if order.status == Order.Status.APPROVED and not self._canceled_by_kill(order):
             self._broker.submit(order)
+
+    def _canceled_by_kill(self, order: Order) -> bool:
+        """Cancel an order that must not go on because trading is stopped; only what closes a position may, if asked."""
+        state = kill_switch.state(self.account)
+        if state is None or not state.engaged:
+            return False
+        if state.close_positions and self.held() == -float(order.signed_quantity):
+            return False
+        cancel_order(order, code="KILL_SWITCH", reason="trading was stopped", actor=state.actor)
+        return True
 
     def send_unsent(self) -> int:
         """After a crash: send what was committed but not sent. Returns: how many."""
@@ -126,9 +155,27 @@ class Execution:
         open_orders = Order.objects.filter(
             book=self.book, instrument=self.instrument, status__in=Order.OPEN, decided_at__lt=bar.time
         )
-        fills = [self._broker.on_bar(order, bar) for order in open_orders.order_by("id")]
+        # Asked once more: nothing trades on this desk's own exchange after trading was stopped.
+        allowed = [order for order in open_orders.order_by("id") if not self._canceled_by_kill(order)]
+        fills = [self._broker.on_bar(order, bar) for order in allowed]
         return [fill for fill in fills if fill]
 
 
-def _quantity(value: float) -> Decimal:
-    return Decimal(repr(abs(value))).quantize(Decimal("0.0000000001"))
+def _largest_value(position: Position | None, waiting: list[Order]) -> float:
+    """Absolute value of a position after whichever of its open orders make it largest."""
+    quantity = position.quantity if position else Decimal(0)
+    rests = [(order.quantity - order.filled_quantity, order.side) for order in waiting]
+    bought = quantity + sum(rest for rest, side in rests if side == Order.Side.BUY)
+    sold = quantity - sum(rest for rest, side in rests if side == Order.Side.SELL)
+    largest = max(abs(quantity), abs(bought), abs(sold))
+    if largest == 0:
+        return 0.0
+    instrument = position.instrument if position else waiting[0].instrument
+    price = float(position.last_price) if position else _close_when_decided(waiting[-1])
+    return float(largest * instrument.multiplier) * price
+
+
+def _close_when_decided(order: Order) -> float:
+    """Close of the bar an order was decided on; NaN if that bar is not stored."""
+    bar = Bar.objects.filter(instrument_id=order.instrument_id, time=order.decided_at).first()
+    return bar.close if bar else math.nan

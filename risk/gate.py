@@ -74,14 +74,14 @@ def judge(intent: Intent, limits: GateLimits | None) -> Verdict:
     failed = next((check for check in checks if not check.passed), None)
     if failed or limits is None:
         return Verdict("denied", held, failed.code if failed else "NO_LIMITS", checks)
-    if abs(wanted) <= abs(held) and wanted * held >= 0:
+    if _reduces(intent):
         checks.append(Check("REDUCES", "Only reduces the position", True, "no size limit applies"))
         return Verdict("approved", wanted, "", checks)
     allowed = wanted
     for check, largest in _size_limits(intent, limits):
         checks.append(check)
         if not check.passed:
-            allowed = math.copysign(min(abs(allowed), largest), wanted)
+            allowed = math.copysign(min(abs(allowed), largest), wanted) + 0.0  # never -0.0
     return _sized(intent, allowed, checks)
 
 
@@ -89,22 +89,39 @@ def _finite(intent: Intent) -> bool:
     numbers = (intent.quantity_held, intent.quantity_wanted, intent.book_equity, intent.account_equity)
     positive = (intent.price, intent.multiplier, intent.lot)
     return (
-        all(math.isfinite(n) for n in (*numbers, *positive, intent.gross_elsewhere))
+        all(n is not None and math.isfinite(n) for n in (*numbers, *positive, intent.gross_elsewhere))
         and all(n > 0 for n in positive)
         and intent.gross_elsewhere >= 0
     )
 
 
+def _usable(limits: GateLimits | None) -> bool:
+    """Whether there are limits that limit something: PostgreSQL keeps NaN and infinity and calls both positive."""
+    if limits is None or limits.max_bars_behind is None:
+        return False
+    sizes = (limits.max_position_weight, limits.max_gross_exposure)
+    return all(size is not None and math.isfinite(size) and size > 0 for size in sizes)
+
+
+def _reduces(intent: Intent) -> bool:
+    """Whether the order only makes a position smaller, down to nothing, without changing sides."""
+    held, wanted = intent.quantity_held, intent.quantity_wanted
+    return abs(wanted) <= abs(held) and wanted * held >= 0
+
+
 def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
     """Rules that deny an order whole."""
-    stopped = intent.kill_switch_engaged and not intent.closing_on_kill
+    closes = intent.quantity_wanted == 0 and intent.closing_on_kill
+    stopped = intent.kill_switch_engaged and not closes
     behind = intent.bars_behind
     fresh = limits is not None and behind is not None and 0 <= behind <= limits.max_bars_behind
     freshness = "the feed's state is unknown" if behind is None else f"{behind} bars behind the feed"
-    closes = intent.quantity_wanted == 0 and intent.closing_on_kill
+    found = _usable(limits)
+    # Without equity nothing may grow, but what is left must be allowed to go.
+    money = intent.book_equity > 0 or _reduces(intent)
     return [
         Check("KILL_SWITCH", "Trading is not stopped", not stopped, "stopped by a person" if stopped else "on"),
-        Check("NO_LIMITS", "Limits are set", limits is not None, "found" if limits else "this account has no limits"),
+        Check("NO_LIMITS", "Limits are set", found, "found" if found else "this account has no usable limits"),
         Check("STALE_DATA", "Data is fresh", fresh or closes, freshness),
         Check(
             "LIVE_NOT_ALLOWED",
@@ -112,7 +129,7 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
             not intent.live or intent.live_allowed,
             "live trading is not switched on for this desk" if intent.live and not intent.live_allowed else "ok",
         ),
-        Check("NO_EQUITY", "Money is there", intent.book_equity > 0 or closes, f"equity {intent.book_equity:,.2f}"),
+        Check("NO_EQUITY", "Money is there", money, f"equity {intent.book_equity:,.2f}"),
     ]
 
 

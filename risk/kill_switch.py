@@ -26,37 +26,45 @@ def is_engaged(account: Account) -> bool:
     return newest is not None and newest.engaged
 
 
-@transaction.atomic
 def engage(account: Account, *, reason: str, actor: str, close_positions: bool = False) -> KillSwitchState:
     """Stop all trading on an account and cancel its open orders.
 
     close_positions: also sell or buy back every position at the next bar's open.
-    Stopping twice is fine: the newest reason is shown. Raises: NoReasonError for an empty reason.
+    Stopping twice is fine: the newest reason is shown, and a wish to close positions stays until trading is re-armed.
+    Raises: NoReasonError for an empty reason.
     """
     start = time.perf_counter()
-    reason = _reason(reason)
-    Account.objects.select_for_update().get(pk=account.pk)
-    before = state(account)
-    engaged = KillSwitchState.objects.create(
-        account=account, engaged=True, reason=reason, actor=actor, close_positions=close_positions
+    # First the switch by itself: it is in force before we wait for any order that an agent is just working on, and
+    # an order we do not see below is not sent, because whoever sends it asks the switch first.
+    engaged = _latch(account, _reason(reason), actor[:80], close_positions)
+    open_orders = Order.objects.filter(book__account=account, status__in=Order.OPEN).select_related("instrument")
+    engaged.n_canceled_orders = sum(
+        cancel_order(o, code="KILL_SWITCH", reason="trading was stopped", actor=actor)
+        for o in open_orders.order_by("id")
     )
-    open_orders = list(Order.objects.filter(book__account=account, status__in=Order.OPEN).select_related("instrument"))
-    n_canceled = sum(
-        cancel_order(o, code="KILL_SWITCH", reason="trading was stopped", actor=actor) for o in open_orders
-    )
-    engaged.n_canceled_orders = n_canceled
     engaged.took_ms = (time.perf_counter() - start) * 1000
     engaged.save(update_fields=["n_canceled_orders", "took_ms"])
+    notify("kill_switch", account=account.pk)
+    return engaged
+
+
+@transaction.atomic
+def _latch(account: Account, reason: str, actor: str, close_positions: bool) -> KillSwitchState:
+    """Store the new state with its line in the journal."""
+    Account.objects.select_for_update().get(pk=account.pk)
+    before = state(account)
+    was_engaged = before is not None and before.engaged
+    closing = close_positions or bool(before and was_engaged and before.close_positions)
+    engaged = KillSwitchState.objects.create(
+        account=account, engaged=True, reason=reason, actor=actor, close_positions=closing
+    )
     record(
         "kill_switch.engaged",
         f"All trading stopped: {reason}",
         level=Event.Level.CRITICAL,
         actor=actor,
         subject=f"account:{account.pk}",
-        data={
-            "before": {"engaged": bool(before and before.engaged)},
-            "after": {"engaged": True, "close_positions": close_positions, "canceled_orders": n_canceled},
-        },
+        data={"before": {"engaged": was_engaged}, "after": {"engaged": True, "close_positions": closing}},
     )
     notify("kill_switch", account=account.pk)
     return engaged
@@ -65,7 +73,7 @@ def engage(account: Account, *, reason: str, actor: str, close_positions: bool =
 @transaction.atomic
 def rearm(account: Account, *, reason: str, actor: str) -> KillSwitchState:
     """Allow trading again. Raises: NoReasonError for an empty reason, ValueError if trading is not stopped."""
-    reason = _reason(reason)
+    reason, actor = _reason(reason), actor[:80]
     Account.objects.select_for_update().get(pk=account.pk)
     if not is_engaged(account):
         raise ValueError(f"trading on account {account.name} is not stopped, so there is nothing to re-arm")
@@ -83,7 +91,8 @@ def rearm(account: Account, *, reason: str, actor: str) -> KillSwitchState:
 
 
 def _reason(text: str) -> str:
-    reason = " ".join(text.split())
+    # What a database cannot store, such as a stray byte from a terminal, must not keep anybody from stopping.
+    reason = "".join(letter for letter in " ".join(text.split()) if letter.isprintable()).strip()
     if not reason:
         raise NoReasonError("a reason is needed: say in a few words why, it is kept in the journal")
     return reason[:240]

@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from django.conf import settings
 
+from agents.backtest import BacktestResult, run_backtest
 from agents.configuration import AgentSettings, DeployChecks, TrainingSettings
+from agents.dataset import market_of
 from agents.features import FeatureSpec
 from agents.models import Agent, AgentConfiguration, ModelVersion, TrainingRun
 from agents.normaliser import Normaliser
@@ -116,6 +118,21 @@ def small_desk(algorithm: str = "ppo", *, n_bars: int = 80, name: str = "tester"
     agent.refresh_from_db()
     Subscription.objects.create(stream=stream, subscriber=agent.name, active=True)
     return SmallDesk(account, agent, stream, bars, policy, version)
+
+
+def backtest_of(desk: SmallDesk) -> BacktestResult:
+    """What the fast backtest makes of the stream's bars."""
+    raw = desk.policy.spec.compute(desk.bars, None)
+    market = market_of(desk.bars, desk.policy.normaliser.apply(raw))
+    reward = agent_settings(desk.agent.algorithm).reward
+    return run_backtest(desk.policy, market, desk.bars.time, N_HISTORY, len(desk.bars) - 1, reward=reward)
+
+
+def expected_of(desk: SmallDesk) -> dict[str, list]:
+    """Equity per bar and fills (seconds, quantity, price, commission), fit for JSON."""
+    result = backtest_of(desk)
+    fills = [[int(result.time[int(bar)]), *rest] for bar, *rest in result.track.fills.tolist()]
+    return {"equity": result.track.equity.tolist(), "fills": fills}
 
 
 def stored_version(agent: Agent, policy: ServedPolicy, number: int = 1) -> ModelVersion:

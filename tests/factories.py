@@ -13,7 +13,8 @@ from marketdata.models import DAY, Bar, Stream
 from risk.models import Limits
 
 START = datetime(2011, 1, 3, tzinfo=UTC)
-N_HISTORY, N_PUBLISHED, N_HIDDEN = 120, 60, 40
+N_HISTORY, N_PUBLISHED, N_HIDDEN = 120, 50, 40
+DID = {"buy": "bought", "sell": "sold", "hold": "held"}
 PASSWORD = "correct horse battery"
 
 
@@ -130,7 +131,8 @@ def training_run(agent: Agent, *, finished: bool, progress: float = 1.0) -> Trai
         agent=agent, configuration=agent.configuration, state=state, desired_state=JobRow.Desired.RUNNING,
         phase="finished" if finished else "trial 3 of 4", progress=progress, n_trials=4, n_steps_total=80_000,
         n_steps_done=int(80_000 * progress), steps_per_second=2150, study_name=f"{agent.name}-1",
-        started_at=now - timedelta(minutes=4), finished_at=now if finished else None, created_by="olga", applied_version=1,
+        started_at=now - timedelta(minutes=4), finished_at=now if finished else None,
+        created_by="olga", applied_version=1,
     )  # fmt: skip
     for number, value in enumerate([0.41, 0.97, None, 0.12]):
         Trial.objects.create(
@@ -162,7 +164,8 @@ def backtest(version: ModelVersion, start: datetime, prices: dict[datetime, floa
     baseline = [50_000 * (1 + 0.0003 * n + 0.09 * math.sin(n / 21)) for n in range(360)]
     day = int(start.timestamp())
     return Backtest.objects.create(
-        model_version=version, period=Backtest.Period.UNSEEN, from_time=times[0], to_time=times[-1], n_bars=360, passed=True,
+        model_version=version, period=Backtest.Period.UNSEEN, from_time=times[0], to_time=times[-1],
+        n_bars=360, passed=True,
         metrics={
             "total_return": 0.25, "annual_return": 0.253, "annual_volatility": 0.16, "sharpe_ratio": 0.92,
             "sortino_ratio": 1.31, "calmar_ratio": 1.9, "max_drawdown": 0.131, "longest_drawdown_bars": 88,
@@ -170,12 +173,13 @@ def backtest(version: ModelVersion, start: datetime, prices: dict[datetime, floa
         },
         baseline_metrics={"total_return": 0.11, "annual_return": 0.112, "sharpe_ratio": 0.31, "max_drawdown": 0.32},
         curve={
-            "time": [int(time.timestamp()) for time in times], "equity": equity, "baseline": baseline, "exposure": [0.5] * 360,
+            "time": [int(time.timestamp()) for time in times], "equity": equity,
+            "baseline": baseline, "exposure": [0.5] * 360,
         },
         trades=[
             {
-                "entry_time": day + n * 2_000_000, "exit_time": day + n * 2_000_000 + 864_000, "side": 1, "quantity": 90.0,
-                "entry_price": 181.2, "exit_price": 186.4 - n, "costs": 2.0, "result": 466.0 - 90 * n,
+                "entry_time": day + n * 1_987_200, "exit_time": day + n * 1_987_200 + 864_000, "side": 1,
+                "quantity": 90.0, "entry_price": 181.2, "exit_price": 186.4 - n, "costs": 2.0, "result": 466.0 - 90 * n,
             }
             for n in range(8)
         ],
@@ -188,14 +192,20 @@ def backtest(version: ModelVersion, start: datetime, prices: dict[datetime, floa
 
 
 def trade(
-    agent: Agent, settings: AgentConfiguration, version: ModelVersion, times: list[datetime], prices: dict[datetime, float]
+    agent: Agent,
+    settings: AgentConfiguration,
+    version: ModelVersion,
+    times: list[datetime],
+    prices: dict[datetime, float],
 ) -> None:
     """A decision per bar; it buys, and ten bars later sells, filled one bar after each decision."""
     book, quantity, cash, entry, peak = agent.book, 0, 50_000.0, 0.0, 50_000.0
     for n, time in enumerate(times):
         wants = "buy" if n % 20 == 4 else "sell" if n % 20 == 14 else "hold"
         target = 100 if wants == "buy" else 0 if wants == "sell" else quantity
-        decided = decision(agent, settings, version, time, wants, quantity, target, prices[time], 0.45 + 0.4 * abs(math.sin(n)))
+        decided = decision(
+            agent, settings, version, time, wants, quantity, target, prices[time], 0.45 + 0.4 * abs(math.sin(n))
+        )
         equity = cash + quantity * prices[time]
         peak = max(peak, equity)
         EquitySnapshot.objects.create(
@@ -230,15 +240,28 @@ def decision(
     continuous = agent.algorithm == Agent.Algorithm.SAC
     shares = [("Buy", 0.71), ("Hold", 0.26), ("Sell", 0.03)]
     rationale = {
-        "sentence": f"It {'bought' if wants == 'buy' else 'sold' if wants == 'sell' else 'held'} because RSI 14 fell to 28.4 while the 50-day average is rising by 0.31 % a day.",
+        "sentence": f"It {DID[wants]} because RSI 14 fell to 28.4 while the 50-day average is rising by 0.31 % a day.",
         "preferences": [] if continuous else [{"label": label, "share": share} for label, share in shares],
         "contributions": [
             {"feature": "rsi_14", "label": "RSI 14", "value": 28.4, "display": "28.4", "contribution": 0.82},
-            {"feature": "ema_50_slope", "label": "EMA 50 slope", "value": 0.0031, "display": "+0.31 %", "contribution": 0.55},
+            {
+                "feature": "ema_50_slope",
+                "label": "EMA 50 slope",
+                "value": 0.0031,
+                "display": "+0.31 %",
+                "contribution": 0.55,
+            },
             {"feature": "vix", "label": "VIX", "value": 17.9, "display": "17.9", "contribution": -0.22},
         ],
         "counterfactuals": [
-            {"feature": "rsi_14", "label": "RSI 14", "value": 36.8, "display": "36.8", "direction": "above", "would": "hold"}
+            {
+                "feature": "rsi_14",
+                "label": "RSI 14",
+                "value": 36.8,
+                "display": "36.8",
+                "direction": "above",
+                "would": "hold",
+            }
         ],
         "checks": [
             {"name": "Position limit", "passed": wants != "buy", "detail": "140 → 100", "code": "POSITION_LIMIT"},
@@ -255,7 +278,8 @@ def decision(
         time=time, agent=agent, instrument=agent.instrument, model_version=version, configuration=settings, action=1.0,
         label=wants, confidence=confidence, close=close, quantity_before=before, quantity_allowed=target,
         quantity_wanted=target + 40 if wants == "buy" else target, verdict=verdict, equity=50_000, rationale=rationale,
-        reason_code="POSITION_LIMIT" if verdict == Decision.Verdict.RESIZED else "", observation={"rsi_14": 28.4, "vix": 17.9},
+        reason_code="POSITION_LIMIT" if verdict == Decision.Verdict.RESIZED else "",
+        observation={"rsi_14": 28.4, "vix": 17.9},
         reward=0.0021, reward_components={"net_return": 0.0026, "cost": -0.0003, "drawdown": -0.0002},
         latency_ms={"features": 0.7, "policy": 1.1, "explain": 4.2, "gate": 2.4, "broker": 0.2},
     )  # fmt: skip
@@ -264,9 +288,11 @@ def decision(
 def fill(decided: Decision, agent: Agent, quantity: float, price: float, time: datetime) -> Fill:
     """A filled order of a decision."""
     order = Order.objects.create(
-        book=agent.book, instrument=agent.instrument, client_order_id=f"{agent.name}-{decided.pk}", decision_id=decided.pk,
+        book=agent.book, instrument=agent.instrument, client_order_id=f"{agent.name}-{decided.pk}",
+        decision_id=decided.pk,
         decided_at=decided.time, side="buy" if quantity > 0 else "sell", quantity=abs(quantity),
-        quantity_asked=abs(quantity) + (40 if quantity > 0 else 0), filled_quantity=abs(quantity), status=Order.Status.FILLED,
+        quantity_asked=abs(quantity) + (40 if quantity > 0 else 0), filled_quantity=abs(quantity),
+        status=Order.Status.FILLED,
     )  # fmt: skip
     return Fill.objects.create(
         time=time, order=order, book=agent.book, instrument=agent.instrument, execution_id=f"x-{order.pk}",

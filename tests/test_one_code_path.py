@@ -4,14 +4,13 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.db import connection
 
-from agents.backtest import BacktestResult, run_backtest
-from agents.dataset import market_of
 from agents.loop import BarLoop, StoppedMeanwhileError
 from agents.models import Agent, Decision
 from core.models import EquitySnapshot, Fill, Order
 from marketdata.replay import publish
-from tests.desk import N_HISTORY, SmallDesk, agent_settings, small_desk
+from tests.desk import SmallDesk, backtest_of, small_desk
 
 pytestmark = pytest.mark.django_db
 
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def models_folder(settings, tmp_path):
     settings.MODELS_DIR = tmp_path
-
-
-def backtest_of(desk: SmallDesk) -> BacktestResult:
-    raw = desk.policy.spec.compute(desk.bars, None)
-    market = market_of(desk.bars, desk.policy.normaliser.apply(raw))
-    reward = agent_settings(desk.agent.algorithm).reward
-    return run_backtest(desk.policy, market, desk.bars.time, N_HISTORY, len(desk.bars) - 1, reward=reward)
 
 
 def replay(desk: SmallDesk, *, restart_every: int | None = None) -> None:
@@ -97,8 +89,6 @@ def test_future_bars_change_no_past_decision_or_fill() -> None:
 
     other = small_desk("ppo", n_bars=40, name="other")
     cut = other.times()[20]
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE marketdata_bar SET open = open * 3, high = high * 9, low = low / 2, close = close * 5"
@@ -107,9 +97,9 @@ def test_future_bars_change_no_past_decision_or_fill() -> None:
         )
     replay(other)
     again = Decision.objects.filter(agent=other.agent).order_by("time")
-    assert [
-        row for row in again.values_list("time", "action", "quantity_allowed", "confidence") if row[0] <= cut
-    ] == [row for row in seen if row[0] <= cut]
+    assert [row for row in again.values_list("time", "action", "quantity_allowed", "confidence") if row[0] <= cut] == [
+        row for row in seen if row[0] <= cut
+    ]
     later = Fill.objects.filter(book=other.agent.book_id).order_by("time").values_list("time", "quantity", "price")
     assert [row for row in later if row[0] <= cut] == [row for row in fills if row[0] <= cut]
 

@@ -84,7 +84,9 @@ class Shell:
             return "no component has reported"
         if not troubled:
             return f"All {total} components well"
-        return f"{', '.join(troubled[:2])} {'needs' if len(troubled) == 1 else 'need'} a look" if len(troubled) <= 2 else f"{len(troubled)} of {total} components need a look"
+        if len(troubled) == 1:
+            return f"{troubled[0]} needs a look"
+        return f"{len(troubled)} of {total} components need a look"
 
     @cached_property
     def groups(self) -> list[tuple[str, list[Page]]]:
@@ -114,8 +116,10 @@ class Shell:
         """Name of the page in the rail that this request belongs to."""
         pages = [page for _, group in self.groups for page in group]
         path = self.request.path
-        fitting = [page for page in pages if path == page.prefix or (page.prefix != "/" and path.startswith(page.prefix))]
-        return fitting[0].name if fitting else ""
+        for page in pages:
+            if path == page.prefix or (page.prefix != "/" and path.startswith(page.prefix)):
+                return page.name
+        return ""
 
 
 def shell(request: HttpRequest) -> dict[str, Any]:

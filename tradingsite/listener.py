@@ -21,6 +21,7 @@ BEAT_SECONDS = 2.0
 # Notices are collected this long and sent as one message: a fast replay must not fill the sockets' queues.
 COLLECT_SECONDS = 0.1
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 10.0
+DJANGO_ONLY = {"cursor_factory", "context", "prepare_threshold", "server_side_binding", "pool", "isolation_level"}
 REFRESH = {"kind": "refresh"}
 BEAT = {"kind": "beat"}
 
@@ -109,6 +110,5 @@ def _beat_once() -> None:
 def _parameters() -> dict[str, Any]:
     """Connection parameters of Django's default database, without what only its own cursors need."""
     parameters = connections["default"].get_connection_params()
-    for name in ("cursor_factory", "context", "prepare_threshold", "server_side_binding", "pool", "isolation_level", "assume_role"):
-        parameters.pop(name, None)
-    return {**parameters, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    kept = {name: value for name, value in parameters.items() if name not in DJANGO_ONLY}
+    return {**kept, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

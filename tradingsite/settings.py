@@ -89,6 +89,7 @@ TEMPLATES = [
     },
 ]
 
+
 def _database(url: str | None) -> dict:
     """Django's settings of the database at `url`; without one, an address at which nothing ever answers."""
     try:

@@ -53,7 +53,7 @@ def test_buying_and_holding_buys_at_the_first_open_after_the_first_decision():
 def test_changing_bars_after_t_changes_no_feature_action_or_fill_up_to_t():
     """No look-ahead from bars to fills: new prices after t, features computed anew, same policy."""
     settings, t = worlds.settings(), 620
-    bars, policy = worlds.walk(), worlds.policy(seed=5, gain=3.0)
+    bars, policy = worlds.walk(), worlds.policy(seed=3, gain=5.0)
     values = {name: np.array(getattr(bars, name)) for name in ("open", "high", "low", "close", "volume")}
     for name in ("open", "high", "low", "close"):
         values[name][t + 1 :] *= np.linspace(1.5, 4.0, len(bars) - t - 1)

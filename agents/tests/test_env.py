@@ -48,12 +48,12 @@ def test_same_seed_same_episode(action):
 
 
 @pytest.mark.parametrize("action", ["choice", "target"])
-@pytest.mark.parametrize("settings", [RewardSettings(drawdown=0.5, cost=0.2), ADJUSTED])
-def test_every_step_equals_the_simulated_account(action, settings):
+@pytest.mark.parametrize("weights", [RewardSettings(drawdown=0.5, cost=0.2), ADJUSTED])
+def test_every_step_equals_the_simulated_account(action, weights):
     """Fills, equity, rewards and own state, against the account that lives outside the environment."""
     rules = MarketRules(half_spread_bps=3, impact_bps=50, short_selling=True, no_trade_band=0.1)
     bars, rng = market(seed=4), np.random.default_rng(0)
-    env = TradingEnv(bars, EnvConfig(action=action, rules=rules, reward=settings, first=10, last=200))
+    env = TradingEnv(bars, EnvConfig(action=action, rules=rules, reward=weights, first=10, last=200))
     account, peak = SimulatedAccount(50_000.0, rules), 50_000.0
     observation, _ = env.reset()
     for t in range(10, 200):
@@ -65,7 +65,7 @@ def test_every_step_equals_the_simulated_account(action, settings):
         peak = max(peak, account.equity)
         assert info["traded"] == result.traded
         assert info["equity"] == account.equity
-        expected, parts = reward(result.rewards, settings)
+        expected, parts = reward(result.rewards, weights)
         assert earned == pytest.approx(expected, abs=1e-15)
         assert info["components"] == pytest.approx(parts)
         own = own_state(

@@ -10,6 +10,7 @@ import torch
 from agents import learning
 from agents.learning import TrainingDiverged, TrainingStopped, Trial, score
 from agents.tests import worlds
+from marketdata.series import BarSeries
 
 PARAMETERS = {"learning_rate": 1e-3, "width": 16, "gamma": 0.9, "ent_coef": 0.05, "penalty": 1.0}
 N_STEPS = {"ppo": 4096, "sac": 1500}
@@ -37,20 +38,15 @@ def test_the_same_seed_gives_the_same_weights_also_in_another_process():
 
 
 def test_it_learns_a_series_whose_best_policy_is_known():
-    """Rises one day, falls the next: yesterday's return tells tomorrow's. Trading at the open, all of it is to be had."""
-    n_bars = 700
-    rate = np.where(np.arange(n_bars) % 8 < 4, 0.02, -0.02)
+    """Four days up, four days down, opening where it closed: the last days' returns tell what comes."""
+    bars, rate = worlds.walk(), np.where(np.arange(700) % 8 < 4, 0.02, -0.02)
     close = 100 * np.exp(np.cumsum(rate))
-    bars = worlds.walk(n_bars)
-    series = type(bars)(bars.time, np.concatenate([[100.0], close[:-1]]), close * 1.001, close * 0.999, close, bars.volume)
+    open_ = np.concatenate([[100.0], close[:-1]])
+    series = BarSeries(bars.time, open_, np.maximum(open_, close), np.minimum(open_, close), close, bars.volume)
     settings = worlds.settings("ppo", n_steps=40_960, n_evaluations=4)
-    series = type(bars)(
-        series.time, series.open, np.maximum(series.open, series.high), np.minimum(series.open, series.low), close,
-        series.volume,
-    )  # fmt: skip
     result = Trial(worlds.dataset(settings, series), settings, PARAMETERS | {"learning_rate": 3e-3}, 1).run()
-    assert result.validation.metrics["total_return"] > 1.0  # buying and holding makes about nothing
-    assert abs(result.validation.baseline_metrics["total_return"]) < 0.2
+    assert result.validation.metrics["total_return"] > 1.0
+    assert abs(result.validation.baseline_metrics["total_return"]) < 0.2  # holding makes about nothing
 
 
 def test_the_best_evaluation_is_kept_and_progress_is_told():

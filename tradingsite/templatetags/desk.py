@@ -17,9 +17,13 @@ register = template.Library()
 
 MINUS, THIN, UNKNOWN = "−", "\u202f", "–"
 # Number with optional sign, separators, and a unit after a thin space.
-NUMBER = re.compile(rf"(?<![\w.])[+{MINUS}-]?\d[\d,]*(?:\.\d+)?(?:[{THIN}\u00a0 ]?[%×])?(?![\w])")
+# The 14 of "RSI 14" and the 50 of "50-day" are names, not findings.
+NUMBER = re.compile(
+    rf"(?<![\w.])(?<!RSI )(?<!EMA )[+{MINUS}-]?\d[\d,]*(?:\.\d+)?(?:[{THIN}\u00a0 ]?[%×])?(?![\w])(?!-[a-z])"
+)
 MODULES = (
-    "clock", "controls", "dashboard", "dialog", "drawer", "panels", "reportchart", "socket", "theme", "tradechart", "unseen",
+    "clock", "controls", "dashboard", "dialog", "drawer", "panels",
+    "reportchart", "socket", "theme", "tradechart", "unseen",
 )  # fmt: skip
 
 
@@ -70,6 +74,13 @@ def signed_percent(fraction: Any, places: int = 1) -> str:
     """A return as percent with its sign: +4.3 %."""
     converted = number(fraction)
     return _format(None if converted is None else float(converted) * 100, places, sign=True, unit="%")
+
+
+@register.filter
+def below(fraction: Any, places: int = 1) -> str:
+    """A drawdown, stored positive, as the loss it is: 0.018 is −1.8 %."""
+    converted = number(fraction)
+    return percent(None if converted is None else -converted, places)
 
 
 @register.filter
@@ -138,7 +149,7 @@ def duration(seconds: Any) -> str:
     converted = number(seconds)
     if converted is None or converted < 0:
         return UNKNOWN
-    whole = int(round(float(converted)))
+    whole = round(float(converted))
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
@@ -245,7 +256,9 @@ def zero_bar(value: Any, largest: Any, tone: str = "") -> SafeString:
     width = 50 * min(1.0, abs(amount) / (float(number(largest) or 0) or 1.0))
     return format_html(
         '<svg class="axis {}" aria-hidden="true"><rect x="{}%" width="{}%" height="100%" rx="2"/></svg>',
-        tone or ("gain" if amount >= 0 else "loss"), f"{50 - (width if amount < 0 else 0):.2f}", f"{max(width, 0.8):.2f}",
+        tone or ("gain" if amount >= 0 else "loss"),
+        f"{50 - (width if amount < 0 else 0):.2f}",
+        f"{max(width, 0.8):.2f}",
     )  # fmt: skip
 
 
@@ -261,15 +274,18 @@ def picture(*rows: Any, classes: str = "mind line", label: str = "", height: int
     drawn = format_html_join(
         "",
         '<polyline class="{}" points="{}"/>',
-        (
-            (name, " ".join(f"{300 * x / (len(line) - 1):.1f},{(height - 4) * (high - y) / span + 2:.1f}" for x, y in enumerate(line)))
-            for name, line in zip(names, lines, strict=False)
-        ),
+        ((name, _points(line, low, span, height)) for name, line in zip(names, lines, strict=False)),
     )
     return format_html(
         '<svg class="picture" viewBox="0 0 300 {}" preserveAspectRatio="none" role="img" aria-label="{}">{}</svg>',
         height, label or "line picture", drawn,
     )  # fmt: skip
+
+
+def _points(line: list[float], low: float, span: float, height: int) -> str:
+    """Coordinates in a picture 300 wide, two pixels of air above and below."""
+    step = 300 / (len(line) - 1)
+    return " ".join(f"{step * x:.1f},{height - 2 - (height - 4) * (y - low) / span:.1f}" for x, y in enumerate(line))
 
 
 @register.simple_tag

@@ -7,7 +7,7 @@ const box = document.getElementById("report-chart");
 if (box) draw(box, JSON.parse(document.getElementById("report-data").textContent));
 
 function draw(element, data) {
-  const chart = createChart(element.firstElementChild, chartOptions());
+  const chart = createChart(element.firstElementChild, chartOptions({ width: element.clientWidth, height: element.clientHeight }));
   const rows = (values, scale = 1) => data.time.map((time, index) => ({ time, value: values[index] * scale }));
   const plain = { priceLineVisible: false, priceFormat: { type: "price", precision: 0, minMove: 1 } };
   if (data.baseline.length) chart.addSeries(LineSeries, { ...plain, color: token("quiet"), lineWidth: 1 }).setData(rows(data.baseline));
@@ -21,6 +21,7 @@ function draw(element, data) {
   chart.panes()[0].setStretchFactor(75);
   chart.panes()[1].setStretchFactor(25);
   chart.timeScale().fitContent();
+  requestAnimationFrame(() => requestAnimationFrame(() => chart.timeScale().fitContent()));
   element.deskChart = chart;
   for (const button of document.querySelectorAll("[data-scale]")) button.addEventListener("click", () => scale(button, policy));
 }

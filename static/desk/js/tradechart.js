@@ -11,13 +11,16 @@ export class TradeChart {
   /** element: where to draw; data: answer of /api/chart/. */
   constructor(element, data) {
     this.data = data;
-    this.chart = createChart(element, chartOptions({ handleScroll: { vertTouchDrag: false } }));
+    const size = { width: element.clientWidth, height: element.clientHeight };
+    this.chart = createChart(element, chartOptions({ ...size, handleScroll: { vertTouchDrag: false } }));
     this.addSeries();
     this.bars = data.bars;
     this.marks = data.marks;
     this.lane = data.lane;
     this.setAll();
     this.showLatest();
+    // Once more when the chart has taken its final size: a resize keeps the width of a bar, not the range.
+    requestAnimationFrame(() => requestAnimationFrame(() => this.showLatest()));
   }
 
   addSeries() {
