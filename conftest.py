@@ -1,5 +1,7 @@
 """What every test shares."""
 
+from importlib import import_module
+
 import pytest
 from django.conf import settings
 
@@ -17,3 +19,9 @@ def _plain_static_files(settings) -> None:
         **settings.STORAGES,
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _all_addresses_known() -> None:
+    """Load the address table first: it also registers the admin's pages."""
+    import_module(settings.ROOT_URLCONF)

@@ -29,10 +29,11 @@ def check_all(metrics: dict[str, Any], limits: DeployChecks) -> list[dict[str, A
             continue
         value = metrics.get(metric)
         known = value is not None and isfinite(value)
+        passed = value is not None and known and compare(value, limit)
         found.append(
             {
                 "name": name,
-                "passed": bool(known and compare(value, limit)),
+                "passed": bool(passed),
                 "value": value if known else None,
                 "limit": limit,
                 "rule": "at most" if compare is le else "at least",

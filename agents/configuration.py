@@ -53,8 +53,8 @@ class TrainingSettings:
         periods = values.pop("periods", None)
         _check(isinstance(periods, dict), "training.periods", periods, 'an object {"validation": date, "unseen": date}')
         _known(values, [name for name in _names(cls) if name not in ("validation", "unseen")], "training.")
-        days = {name: _date(periods.get(name), f"training.periods.{name}") for name in ("validation", "unseen")}
-        return cls(**days, **values)
+        validation, unseen = (_date(periods.get(name), f"training.periods.{name}") for name in ("validation", "unseen"))
+        return cls(validation=validation, unseen=unseen, **values)
 
     def to_dict(self) -> dict[str, Any]:
         """The reverse of from_dict."""
@@ -135,15 +135,14 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
     half a spread of 3 bps: its constructed bars have no volume and no ticks, and prices of cents at which a commission
     per share would say nothing.
     """
-    periods = {"validation": validation, "unseen": unseen}
     if algorithm == "ppo":
         rules = MarketRules(half_spread_bps=1.5, impact_bps=10.0, participation=0.05)
         reward = RewardSettings(drawdown=0.15)
-        training = TrainingSettings(**periods, n_steps=98_304, n_evaluations=6)
+        training = TrainingSettings(validation=validation, unseen=unseen, n_steps=98_304, n_evaluations=6)
     elif algorithm == "sac":
         rules = MarketRules(half_spread_bps=3.0, tick_size=0.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1)
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
-        training = TrainingSettings(**periods, n_steps=16_000, n_evaluations=6)
+        training = TrainingSettings(validation=validation, unseen=unseen, n_steps=16_000, n_evaluations=6)
     else:
         raise ConfigurationError(f"algorithm: got {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
     names = tuple(name for name in CATALOGUE if algorithm == "sac" or name != "vix")

@@ -65,8 +65,8 @@ def start_training(agent: Agent, *, actor: str, seed: int = 1) -> TrainingRun:
     Raises: ValueError if one is already running for this agent.
     """
     Agent.objects.select_for_update().get(pk=agent.pk)
-    busy = TrainingRun.objects.filter(agent=agent, desired_state=JobRow.Desired.RUNNING)
-    busy = busy.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED]).first()
+    wanted = TrainingRun.objects.filter(agent=agent, desired_state=JobRow.Desired.RUNNING)
+    busy = wanted.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED]).first()
     if busy:
         raise ValueError(f"{agent.name} is already being trained (run {busy.pk}); stop that run or wait for its end")
     run = TrainingRun.objects.create(agent=agent, configuration=agent.configuration, seed=seed, created_by=actor)

@@ -5,7 +5,7 @@ t+1. So nothing it sees can know the price it gets.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -135,7 +135,8 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
             )
         self.market, self.config, self.last = market, config, last
         n_inputs = market.features.shape[1] + own_state.N_OWN
-        self.observation_space = spaces.Box(-LIMIT, LIMIT, (n_inputs,), np.float32)
+        self.shape = (n_inputs,)
+        self.observation_space = spaces.Box(-LIMIT, LIMIT, self.shape, np.float32)
         self.is_choice = config.action == CHOICE
         self.action_space = spaces.Discrete(3) if self.is_choice else spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.rules, self.weights = config.rules.as_array(), config.reward.as_array()
@@ -143,7 +144,7 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
         self.t, self.end = config.first, last
         self.state = kernel.new_state(config.start_cash)
         # Lets Gymnasium's tools, its checker among them, make another one like this.
-        self.spec = EnvSpec("desk/Trading-v0", TradingEnv, kwargs={"market": market, "config": config})
+        self.spec = EnvSpec("desk/Trading-v0", cast(Any, TradingEnv), kwargs={"market": market, "config": config})
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
         """Start flat with fresh cash. Returns: the first observation and {"row": bar number}."""
@@ -154,7 +155,7 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
             self.t = int(self.np_random.integers(self.config.first, self.last - length + 1))
             self.end = self.t + length
         self.state = kernel.new_state(self.config.start_cash)
-        observation = np.empty(self.observation_space.shape, np.float32)
+        observation = np.empty(self.shape, np.float32)
         _observe(
             self.state, self.market.close[self.t], self.market.features[self.t], self.rules[kernel.RULE_MULTIPLIER],
             own_state.SCALE, observation,
@@ -171,7 +172,7 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
             raise ValueError("action is NaN: the policy has diverged; restart from a sound version")
         if self.t >= self.end:
             raise ValueError("the episode has ended: call reset() first")
-        market, observation = self.market, np.empty(self.observation_space.shape, np.float32)
+        market, observation = self.market, np.empty(self.shape, np.float32)
         earned = _step(
             self.state, self.t, number, self.is_choice, market.features, market.open, market.close, market.volume,
             market.fees, self.rules, self.weights, own_state.SCALE, self.out, observation,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium
 import numpy as np
 import torch
 from stable_baselines3 import PPO, SAC
@@ -173,7 +174,7 @@ class Trial:
         return self.judge(len(self.scores) - 1, value)
 
 
-def score(result: BacktestResult, min_trades: int) -> float:
+def score(result: BacktestResult, min_trades: float) -> float:
     """What trials are ranked by: the validation Sharpe ratio after costs, less what too few trades cost.
 
     A policy that turns its money over fewer than min_trades times (in and out once is one) loses up to one point in
@@ -201,7 +202,8 @@ def make_learner(
         last=dataset.training.last,
         episode_length=min(settings.training.episode_length, len(dataset.training) - 1),
     )
-    copies = [lambda: TradingEnv(dataset.market, config)] * N_ENVS[settings.algorithm]
+    copies: list[Callable[[], gymnasium.Env]] = [lambda: TradingEnv(dataset.market, config)]
+    copies *= N_ENVS[settings.algorithm]
     env = _ScaledReward(DummyVecEnv(copies), 1.0 / _typical_reward(dataset, config))
     width = int(parameters["width"])
     if settings.algorithm == "ppo":

@@ -135,7 +135,7 @@ class BarLoop:
 
     def _done_with(self, moment: datetime) -> None:
         Agent.objects.filter(pk=self.agent.pk).update(last_bar_time=moment)
-        Subscription.objects.filter(stream_id=self.agent.stream_id, subscriber=self.agent.name).update(
+        Subscription.objects.filter(stream=self.agent.stream, subscriber=self.agent.name).update(
             acknowledged=moment
         )
         notify("stream", stream=self.agent.stream_id)

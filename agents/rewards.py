@@ -74,6 +74,9 @@ def reward(components: dict[str, float], settings: RewardSettings) -> tuple[floa
 
     components: the kernel's, by name: net_return, drawdown, volatility, cost at least.
     """
-    parts = tuple(float(components[name]) for name in ("net_return", "drawdown", "volatility", "cost"))
-    ratio = risk_adjusted(parts[0], parts[2], settings.volatility_floor)
-    return float(reward_of(*parts, settings.as_array())), {**components, "risk_adjusted_return": float(ratio)}
+    net_return, drawdown, volatility, cost = (
+        float(components[name]) for name in ("net_return", "drawdown", "volatility", "cost")
+    )
+    ratio = risk_adjusted(net_return, volatility, settings.volatility_floor)
+    earned = reward_of(net_return, drawdown, volatility, cost, settings.as_array())
+    return float(earned), {**components, "risk_adjusted_return": float(ratio)}

@@ -88,7 +88,7 @@ def next_bar(agent: Agent, stream: Stream) -> datetime | None:
 @transaction.atomic
 def acknowledge(agent: Agent, moment: datetime) -> None:
     """Tell the stream that the agent is ready, or has dealt with everything up to `moment`."""
-    waiting = Subscription.objects.filter(stream_id=agent.stream_id, subscriber=agent.name, active=True)
+    waiting = Subscription.objects.filter(stream=agent.stream, subscriber=agent.name, active=True)
     news = Q(acknowledged__isnull=True) | Q(acknowledged__lt=moment)
     changed = waiting.filter(news).update(acknowledged=moment)
     if changed:

@@ -1,6 +1,6 @@
 """What a study may vary: ranges per algorithm, and how settings narrow them. Pure."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 # A range is {"low", "high"} with optional "log", or {"choices"}. `penalty` multiplies the reward's penalties.
 SPACES: dict[str, dict[str, dict[str, Any]]] = {
@@ -59,5 +59,5 @@ def _checked(name: str, wanted: Any) -> dict[str, Any]:
     )
 
 
-def _number(value: Any) -> bool:
+def _number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0

@@ -70,6 +70,7 @@ def judge(intent: Intent, limits: GateLimits | None) -> Verdict:
         return Verdict("denied", held, check.code, [check])
     if wanted == held:
         return Verdict("no_order", held)
+    limits = limits if _usable(limits) else None
     checks = _blocking_checks(intent, limits)
     failed = next((check for check in checks if not check.passed), None)
     if failed or limits is None:
@@ -116,12 +117,16 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
     behind = intent.bars_behind
     fresh = limits is not None and behind is not None and 0 <= behind <= limits.max_bars_behind
     freshness = "the feed's state is unknown" if behind is None else f"{behind} bars behind the feed"
-    found = _usable(limits)
     # Without equity nothing may grow, but what is left must be allowed to go.
     money = intent.book_equity > 0 or _reduces(intent)
     return [
         Check("KILL_SWITCH", "Trading is not stopped", not stopped, "stopped by a person" if stopped else "on"),
-        Check("NO_LIMITS", "Limits are set", found, "found" if found else "this account has no usable limits"),
+        Check(
+            "NO_LIMITS",
+            "Limits are set",
+            limits is not None,
+            "found" if limits else "this account has no usable limits",
+        ),
         Check("STALE_DATA", "Data is fresh", fresh or closes, freshness),
         Check(
             "LIVE_NOT_ALLOWED",

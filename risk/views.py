@@ -60,8 +60,11 @@ def rearm(request: HttpRequest) -> HttpResponse:
     form = RearmForm(request.POST)
     if not form.is_valid():
         return render(request, "risk/stop.html", {"form": StopForm(), "rearm_form": form}, status=422)
-    kill_switch.rearm(account, reason=form.cleaned_data["reason"], actor=request.user.get_username())
-    messages.success(request, "Trading is allowed again. Agents that were running continue with their next bar.")
+    try:
+        kill_switch.rearm(account, reason=form.cleaned_data["reason"], actor=request.user.get_username())
+        messages.success(request, "Trading is allowed again. Agents that were running continue with their next bar.")
+    except ValueError as error:
+        messages.error(request, f"Nothing was changed: {error}.")
     return go_back(request, "dashboard")
 
 

@@ -45,7 +45,7 @@ INSTALLED_APPS = [
     "alerts",
     "tradingsite",
     "unfold",
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",  # urls.py looks for the admin pages, jobs need none
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from agents.backtest import jsonable, run_backtest
+from agents.env import EnvConfig, TradingEnv
+from agents.own_state import own_state
 from agents.tests import worlds
 from core.simulation import kernel
 from marketdata.series import BarSeries
@@ -96,3 +98,24 @@ def test_a_policy_that_never_trades_has_flat_equity():
     assert len(result.track.fills) == 0
     assert (result.track.equity == 50_000.0).all()
     assert result.metrics["sharpe_ratio"] == 0.0
+
+
+def test_the_live_observation_is_bit_for_bit_the_environments():
+    settings = worlds.settings("sac")
+    data = worlds.dataset(settings)
+    policy = worlds.policy("sac", seed=5, gain=3.0, rules=settings.rules)
+    policy = type(policy).from_weights(
+        "sac", data.spec, data.normaliser, settings.rules, policy.hidden, "relu", policy.weights()
+    )
+    env = TradingEnv(data.market, EnvConfig(action="target", rules=settings.rules, first=data.unseen.first))
+    observation, info = env.reset()
+    peak = info_equity = 50_000.0
+    for _ in range(len(data.unseen) - 1):
+        row, state = info["row"], env.state
+        own = own_state(
+            state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], data.bars.close[row], info_equity, peak,
+            state[kernel.AGE], settings.rules,
+        )  # fmt: skip
+        np.testing.assert_array_equal(policy.observe(data.raw[row], own), observation)
+        observation, _, _, _, info = env.step([policy.decide(observation).action])
+        info_equity, peak = info["equity"], max(peak, info["equity"])

@@ -24,7 +24,7 @@ def test_the_demo_settings_parse_and_come_back(algorithm):
         (("reward", "drawdown"), "a lot", "reward: reward drawdown"),
         (("training", "n_trials"), 0, "training.n_trials: got 0"),
         (("training", "n_tries"), 3, "unknown setting training.n_tries"),
-        (("training", "periods"), {"validation": "soon", "unseen": "2014-01-01"}, "training.periods.validation: got 'soon'"),
+        (("training", "periods"), {"validation": "soon", "unseen": "2014-01-01"}, "periods.validation: got 'soon'"),
         (("training", "periods"), {"validation": "2014-01-01", "unseen": "2013-01-01"}, "must come after"),
         (("training", "search"), {"width": "wide"}, "training.search: width"),
         (("training", "search"), {"depth": 3}, "unknown parameter 'depth'"),

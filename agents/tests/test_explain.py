@@ -3,7 +3,7 @@ import time
 import numpy as np
 import pytest
 
-from agents.explain import attribute, explain
+from agents.explain import attribute, explain, float_network
 from agents.own_state import own_state
 from agents.policy import PolicyOutput
 from agents.sentence import Position, Reason, sentence
@@ -38,8 +38,6 @@ def test_contributions_match_a_plain_integral_and_the_value_the_torch_layers():
     share = np.log(output.confidence / (1 - output.confidence))  # log-odds of the chosen share
     assert found.value == pytest.approx(share, abs=1e-4)
     # Derivatives by differences at 400 places between the average day and this one.
-    from agents.explain import float_network
-
     network, expected = float_network(policy), np.zeros(len(point))
     for alpha in (np.arange(400) + 0.5) / 400:
         up = alpha * point + 1e-6 * np.eye(len(point))
@@ -125,7 +123,6 @@ def test_nothing_stands_out_is_said_so():
     ],
 )
 def test_words_follow_what_really_changes(label, held, wanted, begin):
-    output = PolicyOutput(0.0, label, 0.6, {label: 0.6, "x": 0.4} | {"hold": 0.4})
     output = PolicyOutput(0.0, label, 0.6, {"hold": 0.4, "buy": 0.2, "sell": 0.1, label: 0.6})
     assert sentence("ppo", output, [RSI], Position(held, wanted)).startswith(begin)
 

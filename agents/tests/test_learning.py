@@ -2,13 +2,14 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from agents import learning
-from agents.learning import TrainingDiverged, TrainingStopped, Trial, score
+from agents.learning import Progress, TrainingDiverged, TrainingStopped, Trial, score
 from agents.tests import worlds
 from marketdata.series import BarSeries
 
@@ -50,8 +51,14 @@ def test_it_learns_a_series_whose_best_policy_is_known():
 
 
 def test_the_best_evaluation_is_kept_and_progress_is_told():
-    told, judged = [], []
-    trial = _trial("ppo", report=told.append, judge=lambda number, value: judged.append((number, value)) or False)
+    told: list[Progress] = []
+    judged: list[tuple[int, float]] = []
+
+    def judge(number: int, value: float) -> bool:
+        judged.append((number, value))
+        return False
+
+    trial = _trial("ppo", report=told.append, judge=judge)
     result = trial.run()
     assert [number for number, _ in judged] == [0, 1]
     assert result.score == max(result.evaluations) == max(value for _, value in judged)
@@ -72,8 +79,9 @@ def test_a_stop_is_obeyed():
 def test_weights_that_become_nan_end_the_trial_with_words():
     trial = _trial("ppo")
     model = learning.make_learner(trial.dataset, trial.settings, PARAMETERS, 1)
+    policy: Any = model.policy
     with torch.no_grad():
-        model.policy.action_net.bias[0] = float("nan")
+        policy.action_net.bias[0] = float("nan")
     with pytest.raises(TrainingDiverged, match=r"head\.bias became NaN"):
         trial.evaluate(model)
 

@@ -7,10 +7,8 @@ from agents.normaliser import Normaliser
 
 
 def test_scaling_worked_by_hand_with_missing_constant_and_extreme_values():
-    # Column 0: mean 2, deviation 1 (of 1 and 3). Column 1 is constant. Column 2: NaN left out, mean 5, deviation 5.
-    fitted = Normaliser.fit(
-        np.array([[1.0, 7.0, 0.0], [3.0, 7.0, 10.0], [2.0, 7.0, np.nan]][:2] + [[2.0, 7.0, np.nan]])
-    )
+    # Column 0: mean 2, squares 1, 1, 0: deviation sqrt(2/3). Column 1 is constant. Column 2: of 0 and 10 only.
+    fitted = Normaliser.fit(np.array([[1.0, 7.0, 0.0], [3.0, 7.0, 10.0], [2.0, 7.0, np.nan]]))
     np.testing.assert_allclose(fitted.mean, [2.0, 7.0, 5.0])
     np.testing.assert_allclose(fitted.deviation, [np.sqrt(2 / 3), 0.0, 5.0])
     scaled = fitted.apply(np.array([[2.0 + np.sqrt(2 / 3), 9.0, np.nan], [1e9, 7.0, -20.0]]))

@@ -94,7 +94,7 @@ def test_only_a_proven_version_is_deployed_and_it_replaces_the_one_before(agent)
     agent.refresh_from_db()
     first.refresh_from_db()
     assert (agent.deployed_version, first.state) == (second, "archived")
-    event = Event.objects.filter(kind="model.deployed").order_by("id").last()
+    event = Event.objects.filter(kind="model.deployed").latest("id")
     assert (event.actor, event.data) == ("ann", {"before": 1, "after": 2})
     registry.deploy(first, actor="ann")  # back again
     agent.refresh_from_db()

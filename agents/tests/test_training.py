@@ -23,7 +23,7 @@ class Crash(BaseException):
 
 
 def test_a_training_makes_one_proven_deployed_version(models_folder):
-    agent, phases = make_agent(n_trials=3), []
+    agent, phases = make_agent(n_trials=3), list[str]()
     run = make_run(agent)
     model = train(run, on_progress=phases.append)
     run.refresh_from_db()
@@ -31,7 +31,7 @@ def test_a_training_makes_one_proven_deployed_version(models_folder):
     trials = list(run.trials.all())
     assert [trial.state for trial in trials[:2]] == ["done", "done"]
     assert len(trials) == 3
-    best = max((trial for trial in trials if trial.state == "done"), key=lambda trial: trial.value)
+    best = max((trial for trial in trials if trial.state == "done"), key=lambda trial: trial.value or 0.0)
     assert [trial.number for trial in trials if trial.is_best] == [best.number]
     assert (model.parameters, model.seed) == (best.parameters, best.seed)
     assert (agent.deployed_version, model.state) == (model, "deployed")
@@ -43,6 +43,8 @@ def test_a_training_makes_one_proven_deployed_version(models_folder):
     assert (unseen.n_bars, unseen.passed) == (150, True)
     assert len(unseen.curve["equity"]) == 150
     assert (run.phase, run.progress, run.n_steps_total) == ("Finished", 1.0, 3 * 4096)
+    assert run.started_at is not None
+    assert run.finished_at is not None
     assert run.finished_at > run.started_at
     assert model.study_name == run.study_name == f"walker-run-{run.pk}"
     assert "Trial 1 of 3" in phases

@@ -11,6 +11,7 @@ from core.jobs import hold
 
 class Command(BaseCommand):
     help = "Run one agent until it is stopped."
+    requires_system_checks = []  # checked when the desk starts; a job should be at work at once
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", type=int, help="Number of the agent.")

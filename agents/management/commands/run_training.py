@@ -19,6 +19,7 @@ ASK_EVERY_SECONDS = 0.5
 
 class Command(BaseCommand):
     help = "Carry out one training run, or go on with it."
+    requires_system_checks = []  # checked when the desk starts; a job should be at work at once
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", type=int, help="Number of the training run.")

@@ -20,8 +20,8 @@ class Command(BaseCommand):
         if found:
             os.kill(found["pid"], signal.SIGTERM)
             processes.wait_until(lambda: watchdog.running() is None, seconds=PATIENCE_SECONDS)
-        if watchdog.running() is not None:
-            os.kill(found["pid"], signal.SIGKILL)
+            if watchdog.running() is not None:
+                os.kill(found["pid"], signal.SIGKILL)
         was_up = bool(found) or bool(processes.ours()) or database.status().state == "running"
         watchdog.stop_everything()
         watchdog.pid_file().unlink(missing_ok=True)
