@@ -48,7 +48,7 @@ def stop(agent: Agent, *, actor: str) -> None:
     """Stop an agent; its open orders are canceled by its process, its position stays."""
     # Agent first, then its subscription: its process takes them in this order for every bar.
     agent = Agent.objects.select_for_update().get(pk=agent.pk)
-    Subscription.objects.filter(stream_id=agent.stream_id, subscriber=agent.name).update(active=False)
+    Subscription.objects.filter(stream=agent.stream, subscriber=agent.name).update(active=False)
     _wish(agent, JobRow.Desired.STOPPED, "agent.stopped", f"{agent.name} stopped", actor)
     _cancel_open_orders(agent, actor)
 

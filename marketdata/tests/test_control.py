@@ -22,7 +22,7 @@ def test_start_pause_and_stop_are_rows_with_journal_lines(stream):
     control.start(stream, actor="olga")
     stream.refresh_from_db()
     assert (stream.desired_state, stream.settings_version) == ("running", 2)
-    assert [queued.task()["args"] for queued in OrmQ.objects.all()] == [("stream", stream.pk)]
+    assert [queued.task["args"] for queued in OrmQ.objects.all()] == [("stream", stream.pk)]
 
     control.pause(stream, actor="olga")
     control.stop(stream, actor="olga")
