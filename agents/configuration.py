@@ -132,15 +132,14 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
     """AgentConfiguration.data of the demo's agents: ppo on a stock, sac on a three-times leveraged fund.
 
     Costs: the stock pays IBKR's fixed commission and half a spread of 1.5 bps. The fund pays 1 bps commission and
-    half a spread of 3 bps: its constructed bars have no volume and no ticks, and prices of cents at which a commission
-    per share would say nothing.
+    half a spread of 3 bps, on a price step of a cent as exchanges have it; its constructed bars have no volume.
     """
     if algorithm == "ppo":
         rules = MarketRules(half_spread_bps=1.5, impact_bps=10.0, participation=0.05)
         reward = RewardSettings(drawdown=0.15)
         training = TrainingSettings(validation=validation, unseen=unseen, n_steps=98_304, n_evaluations=6)
     elif algorithm == "sac":
-        rules = MarketRules(half_spread_bps=3.0, tick_size=0.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1)
+        rules = MarketRules(half_spread_bps=3.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1)
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
         training = TrainingSettings(validation=validation, unseen=unseen, n_steps=16_000, n_evaluations=6)
     else:

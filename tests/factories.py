@@ -94,16 +94,17 @@ def agent(name: str, algorithm: str, instrument: Instrument, account: Account, *
 
 def bars(instrument: Instrument, times: list[datetime], price: float) -> dict[datetime, float]:
     """A wave with a drift. Returns: the close per time."""
-    closes = {}
+    closes, rows = {}, []
     previous = price
     for n, time in enumerate(times):
         close = price * (1 + 0.0012 * n + 0.06 * math.sin(n / 9) + 0.012 * math.sin(n * 1.7))
         span = price * 0.008 * (1 + abs(math.sin(n)))
-        Bar.objects.create(
+        rows.append(Bar(
             instrument=instrument, time=time, open=previous, close=close, source="made up", interval_seconds=DAY,
             high=max(previous, close) + span, low=min(previous, close) - span, volume=1e6 * (1.2 + math.sin(n / 3)),
-        )  # fmt: skip
+        ))  # fmt: skip
         closes[time], previous = close, close
+    Bar.objects.bulk_create(rows)
     return closes
 
 
@@ -199,7 +200,7 @@ def trade(
     prices: dict[datetime, float],
 ) -> None:
     """A decision per bar; it buys, and ten bars later sells, filled one bar after each decision."""
-    book, quantity, cash, entry, peak = agent.book, 0, 50_000.0, 0.0, 50_000.0
+    book, quantity, cash, entry, peak, snapshots = agent.book, 0, 50_000.0, 0.0, 50_000.0, []
     for n, time in enumerate(times):
         wants = "buy" if n % 20 == 4 else "sell" if n % 20 == 14 else "hold"
         target = 100 if wants == "buy" else 0 if wants == "sell" else quantity
@@ -208,15 +209,16 @@ def trade(
         )
         equity = cash + quantity * prices[time]
         peak = max(peak, equity)
-        EquitySnapshot.objects.create(
+        snapshots.append(EquitySnapshot(
             time=time, book=book, cash=round(cash, 4), equity=round(equity, 4), drawdown=1 - equity / peak,
             exposure=quantity * prices[time] / equity,
-        )  # fmt: skip
+        ))  # fmt: skip
         if target != quantity and n + 1 < len(times):
             price = prices[time]
             fill(decided, agent, target - quantity, price, times[n + 1])
             cash -= (target - quantity) * price + 1
             entry, quantity = (price if target else 0.0), target
+    EquitySnapshot.objects.bulk_create(snapshots)
     Book.objects.filter(pk=book.pk).update(cash=round(cash, 4), peak_equity=round(peak, 4))
     Position.objects.create(
         book=book, instrument=agent.instrument, quantity=quantity, average_price=round(entry, 4), last_time=times[-1],

@@ -6,7 +6,8 @@ from django.urls import include, path
 
 from tradingsite.appearance import appearance
 
-# Here and not at start-up: it imports the learning libraries' callers, which a stream's or the cluster's process never needs.
+# Here and not at start-up: it imports the learning libraries' callers, which a stream's or the cluster's process
+# never needs.
 admin.autodiscover()
 
 urlpatterns = [

@@ -21,7 +21,8 @@ def test_range_of_a_sharpe_ratio_of_zero_over_a_year():
 
 
 def test_range_widens_a_little_with_the_ratio_itself():
-    # per bar 2 / sqrt(252) = 0.12599, squared 0.015873; variance (1 + 0.0079365) / 252; annual error sqrt(1.0079365) = 1.00396
+    # per bar 2 / sqrt(252) = 0.12599, squared 0.015873; variance (1 + 0.0079365) / 252;
+    # annual error sqrt(1.0079365) = 1.00396
     low, high = sharpe_range(2.0, 252, 252)
     assert (high - low) / 2 == pytest.approx(1.645 * 1.0079365**0.5)
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
+from agents.dashboard import wish
 from agents.models import Agent, Decision, TrainingRun
 from core.models import Account, Event, JobRow
 from marketdata.models import Bar
@@ -219,8 +220,16 @@ def test_a_viewer_may_look_but_not_press(viewer, desk, action):
 
 
 @pytest.mark.parametrize(
-    "address", ["/stop/engage/", "/stop/rearm/", "/streams/{stream}/speed/", "/streams/{stream}/pause/", "/training/start/{agent}/", "/training/{run}/cancel/"]
-)  # fmt: skip
+    "address",
+    [
+        "/stop/engage/",
+        "/stop/rearm/",
+        "/streams/{stream}/speed/",
+        "/streams/{stream}/pause/",
+        "/training/start/{agent}/",
+        "/training/{run}/cancel/",
+    ],
+)
 def test_every_control_needs_an_operator_and_a_post(viewer, desk, address):
     address = address.format(stream=desk.aapl.stream_id, agent=desk.aapl.pk, run=desk.aapl.deployed_version.run_id)
     assert viewer.post(address, {"reason": "x"}).status_code == 403
@@ -233,12 +242,30 @@ def test_a_viewer_sees_no_buttons_that_would_refuse(viewer, desk):
     assert "Pause replay" not in page and 'aria-label="Pause aapl-swing"' not in page
 
 
-def test_stopping_an_agent_works_as_a_plain_form_and_shows_that_it_waits(operator, desk):
+def test_stopping_an_agent_works_as_a_plain_form(operator, desk):
     response = operator.post(f"/agents/{desk.aapl.pk}/stop/", {"next": "/agents/"}, follow=True)
     page = response.content.decode()
     assert response.redirect_chain == [("/agents/", 302)]
-    assert "aapl-swing was asked to stop." in page and "stopping …" in page
+    assert "aapl-swing was asked to stop." in page and "Start aapl-swing" in page
     assert Event.objects.filter(kind="agent.stopped", actor="olga").exists()
+
+
+@pytest.mark.parametrize(
+    ("desired", "state", "versions", "words"),
+    [
+        ("stopped", "running", (2, 1), "stopping …"),
+        ("running", "stopped", (2, 1), "starting …"),
+        ("running", "paused", (2, 1), "continuing …"),
+        ("paused", "running", (2, 1), "pausing …"),
+        ("running", "running", (2, 1), "taking over settings …"),
+        ("running", "running", (2, 2), ""),
+        ("stopped", "stopped", (2, 2), ""),
+    ],
+)
+def test_a_wish_is_shown_until_the_process_has_acknowledged_it(desired, state, versions, words):
+    wanted, applied = versions
+    job = Agent(desired_state=desired, state=state, settings_version=wanted, applied_version=applied)
+    assert wish(job) == words
 
 
 def test_the_same_button_answers_htmx_with_its_panel_and_a_toast(operator, desk):

@@ -8,6 +8,8 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 
+PAGES = ("/", "/agents/", "/decisions/", "/orders/", "/training/", "/backtests/", "/logs/", "/stop/")
+
 
 def test_pages_allow_no_inline_script_without_the_nonce_of_the_response(client):
     client.force_login(factories.operator())
@@ -23,7 +25,7 @@ def test_pages_allow_no_inline_script_without_the_nonce_of_the_response(client):
 def test_every_inline_script_carries_the_nonce_and_no_style_attribute_is_used(client):
     client.force_login(factories.operator())
     factories.desk()
-    for address in ("/", "/agents/", "/decisions/", "/orders/", "/training/", "/backtests/", "/logs/", "/stop/"):
+    for address in PAGES:
         page = client.get(address).content.decode()
         for tag in re.findall(r"<script[^>]*>", page):
             assert "nonce=" in tag or "src=" in tag or "application/json" in tag, (address, tag)
@@ -42,8 +44,9 @@ def test_admin_pages_may_evaluate_but_load_nothing_from_elsewhere(client):
 
 
 @pytest.mark.parametrize(
-    "address", ["/", "/agents/", "/decisions/", "/orders/", "/training/", "/backtests/", "/logs/", "/stop/", "/panels/stats/", "/api/chart/1"]
-)  # fmt: skip
+    "address",
+    [*PAGES, "/panels/stats/", "/api/chart/1"],
+)
 def test_nothing_is_shown_before_signing_in(client, address):
     response = client.get(address)
     assert response.status_code == 302 and response["Location"].startswith("/login/?next=")
