@@ -266,7 +266,8 @@ def running() -> dict | None:
     try:
         found = json.loads(pid_file().read_text())
         process = psutil.Process(found["pid"])
-        mine = "manage.py" in " ".join(process.cmdline())
+        words = process.cmdline()
+        mine = "up" in words and any(word.endswith("manage.py") for word in words)
         return found if mine and process.status() != psutil.STATUS_ZOMBIE else None
     except (OSError, ValueError, KeyError, psutil.Error):
         return None

@@ -33,6 +33,7 @@ class Listener:
         self._tasks: list[asyncio.Task[None]] = []
         self._collected: dict[str, dict[str, Any]] = {}
         self._arrived = asyncio.Event()
+        self._stopping = asyncio.Event()
         self.listening = asyncio.Event()
 
     def start(self) -> None:
@@ -41,7 +42,9 @@ class Listener:
 
     async def stop(self) -> None:
         """End all tasks and wait for them."""
-        for task in self._tasks:
+        self._stopping.set()
+        # The beat ends by itself, because its thread may just be using a database connection.
+        for task in self._tasks[:-1]:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -90,13 +93,14 @@ class Listener:
             await get_channel_layer().group_send(GROUP, {"type": "desk.notices", "notices": notices})
 
     async def _beat(self) -> None:
-        while True:
+        while not self._stopping.is_set():
             # Pages use the beat to tell a silent connection from a quiet market.
             if self.listening.is_set():
                 self.collect(BEAT)
             with contextlib.suppress(Exception):  # the listening connection already reports a lost database
                 await sync_to_async(_beat_once, thread_sensitive=False)()
-            await asyncio.sleep(BEAT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), BEAT_SECONDS)
 
 
 def _beat_once() -> None:

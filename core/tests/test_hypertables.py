@@ -41,7 +41,9 @@ def facts(table):
     return {"constraints": constraints, "indexes": indexes, "columns": columns, "rows": rows[0]}
 
 def say(step):
-    hyper = sorted(row[0] for row in query("SELECT hypertable_name FROM timescaledb_information.hypertables"))
+    there = query("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'")
+    hyper = query("SELECT hypertable_name FROM timescaledb_information.hypertables ORDER BY 1") if there else []
+    hyper = [row[0] for row in hyper]
     print(json.dumps({"step": step, "hypertables": hyper, "tables": {table: facts(table) for table in TABLES}}))
 
 def migrate(*names):

@@ -14,7 +14,7 @@ from tradingsite.asgi import sockets
 from tradingsite.consumers import GROUP, DeskConsumer
 from tradingsite.listener import Listener
 
-REAL_DATABASE = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def page(user) -> WebsocketCommunicator:
@@ -72,7 +72,6 @@ async def test_bursts_of_one_notice_become_few_messages():
     assert received.count("fill") == 1
 
 
-@REAL_DATABASE
 async def test_a_notice_reaches_the_page_and_nonsense_does_not():
     socket, listener = page(User(username="olga")), Listener()
     assert (await socket.connect())[0]
@@ -88,7 +87,6 @@ async def test_a_notice_reaches_the_page_and_nonsense_does_not():
         await socket.disconnect()
 
 
-@REAL_DATABASE
 async def test_after_a_killed_connection_every_page_refreshes():
     socket, listener = page(User(username="olga")), Listener()
     assert (await socket.connect())[0]
@@ -108,7 +106,6 @@ async def test_after_a_killed_connection_every_page_refreshes():
         await socket.disconnect()
 
 
-@REAL_DATABASE
 async def test_the_web_process_gives_a_sign_of_life():
     listener = Listener()
     listener.start()
