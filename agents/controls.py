@@ -95,7 +95,7 @@ def _ask(request: HttpRequest, actions: dict[str, Callable[..., Any]], action: s
 def _answer(request: HttpRequest, fallback: str) -> HttpResponse:
     """The panel the button sits in, for htmx; a redirect for a plain form."""
     name = request.POST.get("panel", "")
-    if not request.htmx or name not in PANELS_AFTER:
+    if not getattr(request, "htmx", False) or name not in PANELS_AFTER:
         return go_back(request, fallback)
     chosen = Agent.objects.select_related("instrument", "stream").filter(name=request.POST.get("chosen", "")).first()
     context = panel(name, Account.objects.order_by("id").first(), chosen, request.POST)

@@ -45,7 +45,7 @@ def decision_list(request: HttpRequest) -> HttpResponse:
 def decision_detail(request: HttpRequest, agent: str, seconds: int) -> HttpResponse:
     """One decision; the drawer asks for the same address and gets the inner part only."""
     decision = find_decision(agent, seconds)
-    template = "agents/_decision.html" if request.htmx else "agents/decision.html"
+    template = "agents/_decision.html" if getattr(request, "htmx", False) else "agents/decision.html"
     return render(request, template, {"decision": decision, **reasons(decision)})
 
 

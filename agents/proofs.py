@@ -26,7 +26,7 @@ def training_list(request: HttpRequest) -> HttpResponse:
         "page": Paginator(runs, ROWS_PER_PAGE).get_page(request.GET.get("page")),
         "starts": [start_facts(agent) for agent in Agent.objects.select_related("instrument").order_by("id")],
     }
-    template = "agents/_training_list.html" if request.htmx else "agents/training.html"
+    template = "agents/_training_list.html" if getattr(request, "htmx", False) else "agents/training.html"
     return render(request, template, context)
 
 
@@ -46,7 +46,7 @@ def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
         "largest": max((abs(value) for value in values), default=1) or 1,
         "version": version,
     }
-    return render(request, "agents/_training_run.html" if request.htmx else "agents/training_run.html", context)
+    return render(request, "agents/_training_run.html" if getattr(request, "htmx", False) else "agents/training_run.html", context)
 
 
 def start_facts(agent: Agent) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def recent_trades(account_id: int | None, limit: int | None = None) -> list[Trad
     """Closed round trips of an account's books, newest exit first; all of them without a limit."""
     groups: dict[tuple[int, int], list[PlainFill]] = defaultdict(list)
     names: dict[tuple[int, int], tuple[Instrument, Book]] = {}
-    fills = Fill.objects.filter(book__account_id=account_id).select_related("instrument", "book").order_by("time", "id")
+    fills = Fill.objects.filter(book__account=account_id).select_related("instrument", "book").order_by("time", "id")
     for fill in fills:
         key = (fill.book_id, fill.instrument_id)
         groups[key].append(PlainFill(fill.time, float(fill.quantity), float(fill.price), float(fill.commission)))

@@ -101,6 +101,7 @@ class Training:
         row = Trial.objects.create(run=self.run, number=asked.number, seed=seed, parameters=parameters)
         phase = f"Trial {n_done + 1} of {self.settings.training.n_trials}"
         self.say(phase, n_done)
+        logger.info("%s: %s", self.run, phase)
         best = float("-inf")
 
         def judge(number: int, score: float) -> bool:

@@ -1,9 +1,12 @@
 """The journal: every operator action and every event worth knowing, in one table."""
 
+import logging
 from typing import Any
 
 from core.models import Event
 from core.notices import notify
+
+logger = logging.getLogger(__name__)
 
 
 def record(
@@ -15,7 +18,7 @@ def record(
     subject: str = "",
     data: dict[str, Any] | None = None,
 ) -> Event:
-    """Write one line of the journal inside the caller's transaction and tell the pages.
+    """Write one line of the journal inside the caller's transaction, tell the pages, and put it in the log.
 
     kind: dotted name, such as "agent.started". data: before and after, in JSON values.
     """
@@ -23,4 +26,5 @@ def record(
         kind=kind, message=message[:400], level=level, actor=actor[:80], subject=subject, data=data or {}
     )
     notify("event")
+    logger.info(message)
     return event

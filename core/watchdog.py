@@ -239,7 +239,7 @@ class Watchdog:
 
 def _died_at_start(name: str, row: JobRow) -> bool:
     """Whether the process launched on this host has ended before it took its lock; no need to wait for the lease."""
-    return bool(row.pid) and row.host == socket.gethostname() and processes.living(row.pid, name) is None
+    return row.pid is not None and row.host == socket.gethostname() and processes.living(row.pid, name) is None
 
 
 def _note_stopped(kind: JobKind, row: JobRow) -> None:
@@ -249,9 +249,9 @@ def _note_stopped(kind: JobKind, row: JobRow) -> None:
         notify(kind.name, **{kind.name: row.pk})
 
 
-def _journal(kind: str, message: str, **more: str) -> None:
+def _journal(kind: str, message: str, *, level: str = Event.Level.ATTENTION, subject: str = "") -> None:
     try:
-        record(kind, message, actor="watchdog", level=more.pop("level", Event.Level.ATTENTION), **more)
+        record(kind, message, actor="watchdog", level=level, subject=subject)
     except (OperationalError, InterfaceError):
         logger.warning("not journalled, the database is away: %s", message)
 

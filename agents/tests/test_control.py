@@ -1,4 +1,4 @@
-"""Operators' wishes for agents: rows and journal lines, open orders canceled, never a deadlock with the agent at work."""
+"""Operators' wishes for agents: rows, journal lines, orders canceled, and no deadlock with the agent at work."""
 
 import threading
 

@@ -43,7 +43,8 @@ def test_a_child_lives_in_its_own_session_with_mark_name_and_log():
     child = started("stream:1", SLEEP)
     assert os.getsid(child.pid) == child.pid
     environment = psutil.Process(child.pid).environ()
-    assert (environment["DESK_PROCESS"], environment["OMP_NUM_THREADS"]) == ("stream:1", os.environ.get("OMP_NUM_THREADS", "1"))  # fmt: skip
+    assert environment["DESK_PROCESS"] == "stream:1"
+    assert environment["OMP_NUM_THREADS"] == os.environ.get("OMP_NUM_THREADS", "1")
     assert [process.pid for process in ours()] == [child.pid]
     assert ours(but=[child.pid]) == []
 
@@ -124,7 +125,7 @@ def test_a_terminal_that_is_gone_stops_nothing(tmp_path, monkeypatch):
     follower = Follower(tmp_path / "desk.log")
 
     class Gone:
-        class buffer:  # noqa: N801
+        class buffer:
             @staticmethod
             def write(data: bytes) -> None:
                 raise BrokenPipeError

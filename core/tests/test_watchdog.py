@@ -1,4 +1,4 @@
-"""The watchdog keeps processes alive, gives up on what keeps crashing, and ends what hangs; with tiny real processes."""
+"""The watchdog keeps processes alive, gives up on what keeps crashing and ends what hangs; with real processes."""
 
 import json
 import os
@@ -104,7 +104,12 @@ class TestChild:
 class TestLook:
     @pytest.mark.parametrize(
         "error",
-        [OperationalError("no"), OperationalError(""), InterfaceError("closed"), database.DatabaseUnavailable("no way")],
+        [
+            OperationalError("no"),
+            OperationalError(""),
+            InterfaceError("closed"),
+            database.DatabaseUnavailable("no way"),
+        ],
     )
     def test_a_lost_database_ends_nothing_and_is_brought_back(self, dog, monkeypatch, error):
         def lost() -> None:

@@ -29,17 +29,13 @@ def aapl() -> Instrument:
 @pytest.fixture
 def stream(aapl: Instrument) -> Stream:
     """Days 3 to 7 of ten stored ones, as fast as possible."""
-    made = Stream.objects.create(
-        name="s", from_time=day(3), to_time=day(7), bars_per_second=0, desired_state="running"
-    )
+    made = Stream.objects.create(name="s", from_time=day(3), to_time=day(7), bars_per_second=0, desired_state="running")
     made.instruments.add(aapl)
     return made
 
 
 def store(instrument: Instrument, number: int) -> None:
-    Bar.objects.create(
-        time=day(number), instrument=instrument, open=1, high=1, low=1, close=1, volume=1, source="test"
-    )
+    Bar.objects.create(time=day(number), instrument=instrument, open=1, high=1, low=1, close=1, volume=1, source="test")
 
 
 class FakeJob:

@@ -1,6 +1,5 @@
 """The way from a wish to a fill: judged, stored, sent, filled; and nothing slips through when trading is stopped."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -134,9 +133,7 @@ def test_a_first_order_elsewhere_counts_at_the_close_it_was_decided_on(main, exe
     msft, other = rows.instrument("MSFT"), rows.book("10000", "other", main)
     rows.order(other, msft, "120", status="approved")
     assert stored(execution, wish(100.0, 1)).reason_code == "BAD_INPUT", "a price nobody knows denies"
-    Bar.objects.create(
-        time=day(1), instrument=msft, open=50, high=50, low=50, close=50, volume=1, source="test"
-    )
+    Bar.objects.create(time=day(1), instrument=msft, open=50, high=50, low=50, close=50, volume=1, source="test")
     assert stored(execution, wish(100.0, 2)).quantity == Decimal(80)
 
 
@@ -241,8 +238,7 @@ def test_floats_of_the_policy_become_exact_quantities(main):
     coin = rows.instrument("BTC", lot_size=Decimal("0.1"))
     execution = Execution(rows.book("10000", account=main), coin, MarketRules(schedule="none", lot=0.1, tick_size=0.0))
     order = rows.order(execution.book, coin, "0.1", status="accepted")
-    apply_execution(
-        order, LedgerExecution("x", datetime(2011, 6, 1, tzinfo=UTC), Decimal("0.1"), Decimal(50), Decimal(0), Decimal(0))
-    )
+    bought = LedgerExecution("x", day(1), Decimal("0.1"), Decimal(50), Decimal(0), Decimal(0))
+    apply_execution(order, bought)
     assert Position.objects.get().quantity == Decimal("0.1")
     assert stored(execution, wish(0.3)).quantity == Decimal("0.2")

@@ -117,9 +117,7 @@ def test_exposure_limit_counts_the_other_positions_of_the_account():
 
 def test_the_tighter_of_two_limits_counts():
     # by position 0.8·10,000/50 = 160; by exposure (0.5·20,000 − 9,000)/50 = 20
-    verdict = judge(
-        replace(BUY, quantity_wanted=200.0, gross_elsewhere=9_000.0), GateLimits(0.8, 0.5, 0)
-    )
+    verdict = judge(replace(BUY, quantity_wanted=200.0, gross_elsewhere=9_000.0), GateLimits(0.8, 0.5, 0))
     assert verdict.quantity_allowed == 20.0
 
 
@@ -136,9 +134,7 @@ def test_a_limit_never_turns_an_increase_into_a_sale():
 
 
 def test_a_reversal_without_room_closes_the_position():
-    verdict = judge(
-        replace(BUY, quantity_held=100.0, quantity_wanted=-100.0, gross_elsewhere=30_000.0), LIMITS
-    )
+    verdict = judge(replace(BUY, quantity_held=100.0, quantity_wanted=-100.0, gross_elsewhere=30_000.0), LIMITS)
     assert (verdict.verdict, verdict.quantity_allowed) == ("resized", 0.0)
     assert math.copysign(1.0, verdict.quantity_allowed) == 1.0, "no minus zero on the page"
 
@@ -159,9 +155,7 @@ def test_a_reduction_is_blocked_like_any_order(change):
 
 
 def test_closing_for_the_kill_switch_passes_while_stopped_stale_and_without_equity():
-    stopped = replace(
-        SELL_ALL, kill_switch_engaged=True, closing_on_kill=True, bars_behind=None, book_equity=-1.0
-    )
+    stopped = replace(SELL_ALL, kill_switch_engaged=True, closing_on_kill=True, bars_behind=None, book_equity=-1.0)
     assert judge(stopped, LIMITS).verdict == "approved"
 
 

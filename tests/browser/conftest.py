@@ -60,7 +60,7 @@ class Server:
             self.process.wait(15)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser():
     """Headless Chromium; without it these tests skip."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -77,7 +77,7 @@ def browser():
     os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(browser, django_db_setup, tmp_path_factory) -> Iterator[Server]:
     """The desk's web process as it runs in production: collected, hashed and compressed static files."""
     local = tmp_path_factory.mktemp("desk")
@@ -132,6 +132,13 @@ class Visitor:
         """Open a page and let its scripts finish."""
         self.page.goto(self.server.address + path, wait_until="load")
         self.page.wait_for_timeout(300)
+
+    def wait_until(self, expression: str, seconds: float = 8.0) -> None:
+        """Poll; Playwright's own waiting evaluates strings in the page, which the content policy forbids."""
+        until = time.monotonic() + seconds
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < until, f"still not true after {seconds} s: {expression}"
+            self.page.wait_for_timeout(100)
 
     def shoot(self, name: str) -> None:
         """Keep a picture of the whole page."""

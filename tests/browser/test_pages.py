@@ -53,7 +53,7 @@ def test_every_page_is_clean(visit, width):
     factories.training_run(desk.ndx, finished=False, progress=0.37)
     window = visit(factories.operator(), width)
     wrong = [trouble for name, address in pages(desk).items() for trouble in look(window, name, address)]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -63,7 +63,7 @@ def test_every_empty_page_is_clean(visit, width):
     wrong = [
         t for name in addresses for t in look(window, f"empty-{name or 'dashboard'}", f"/{name}/".replace("//", "/"))
     ]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("pair", ["green-red", "blue-orange"])
@@ -78,7 +78,7 @@ def test_the_light_theme_keeps_its_contrast(visit, pair):
     )
     chosen = {name: pages(desk)[name] for name in ("dashboard", "decision", "orders", "backtest", "training", "stop")}
     wrong = [trouble for name, address in chosen.items() for trouble in look(window, f"{name}-light-{pair}", address)]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -104,4 +104,3 @@ def test_the_dashboard_is_light(visit):
     window.page.on("response", weigh)
     window.go("/")
     assert sum(sizes.values()) <= MOST_KILOBYTES * 1000, sizes
-    print(f"dashboard: {sum(sizes.values()) / 1000:.0f} kB compressed in {len(sizes)} files")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand
@@ -18,10 +19,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = watchdog.running()
         if found:
-            os.kill(found["pid"], signal.SIGTERM)
-            processes.wait_until(lambda: watchdog.running() is None, seconds=PATIENCE_SECONDS)
-            if watchdog.running() is not None:
-                os.kill(found["pid"], signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may be ending by itself just now
+                os.kill(found["pid"], signal.SIGTERM)
+                if not processes.wait_until(lambda: watchdog.running() is None, seconds=PATIENCE_SECONDS):
+                    os.kill(found["pid"], signal.SIGKILL)
         was_up = bool(found) or bool(processes.ours()) or database.status().state == "running"
         watchdog.stop_everything()
         watchdog.pid_file().unlink(missing_ok=True)
