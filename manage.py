@@ -5,7 +5,19 @@ import os
 import sys
 
 # Commands that must work while no database is there.
-NEEDS_NO_DATABASE = {"db", "up", "down", "watchdog", "help", "--help", "-h", "version", "--version", "check", "collectstatic"}
+NEEDS_NO_DATABASE = {
+    "db",
+    "up",
+    "down",
+    "watchdog",
+    "help",
+    "--help",
+    "-h",
+    "version",
+    "--version",
+    "check",
+    "collectstatic",
+}
 
 
 def main() -> None:
@@ -17,7 +29,13 @@ def main() -> None:
     command = sys.argv[1] if len(sys.argv) > 1 else "help"
     if command not in NEEDS_NO_DATABASE and not settings.DATABASE_KNOWN:
         sys.exit("No database is known: run `make up` or `python manage.py db up`, or set DATABASE_URL.")
-    execute_from_command_line(sys.argv)
+    from django.db import OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        reason = " ".join(str(error).split())[:200]
+        sys.exit(f"The database does not answer ({reason}): run `manage.py db up`, or check DATABASE_URL.")
 
 
 if __name__ == "__main__":

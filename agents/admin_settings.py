@@ -6,7 +6,8 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from agents.configuration import ConfigurationError, parse
+from agents.agent_settings import settings_of
+from agents.configuration import ConfigurationError
 from agents.models import AgentConfiguration
 from agents.reconfigure import add_configuration
 from core.admin_display import ReadableAdmin
@@ -21,7 +22,7 @@ class ConfigurationForm(forms.ModelForm):
         values = super().clean() or {}
         if values.get("agent") and values.get("data") is not None:
             try:
-                parse(values["agent"].algorithm, values["data"])
+                settings_of(values["agent"], values["data"])
             except ConfigurationError as error:
                 raise forms.ValidationError({"data": f"{error}."}) from error
         return values

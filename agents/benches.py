@@ -68,7 +68,9 @@ def _timed_in_rolled_back_transaction(write: Callable[[Instrument, BarSeries], N
     series = random_bars(N_BARS)
     try:
         with transaction.atomic():
-            instrument = Instrument.objects.create(symbol="BENCH", name="bench", asset_class=Instrument.AssetClass.INDEX)
+            instrument = Instrument.objects.create(
+                symbol="BENCH", name="bench", asset_class=Instrument.AssetClass.INDEX
+            )
             start = time.perf_counter()
             write(instrument, series)
             seconds = time.perf_counter() - start

@@ -128,6 +128,17 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
     return settings
 
 
+def check_fits(rules: MarketRules, *, symbol: str, tick_size: float, lot: float, multiplier: float) -> None:
+    """Refuse rules that would size or price an instrument wrongly.
+
+    Raises: ConfigurationError naming the rule, what it says and what the instrument says.
+    """
+    for name, expected in (("tick_size", tick_size), ("lot", lot), ("multiplier", multiplier)):
+        value = getattr(rules, name)
+        if value != expected:
+            raise ConfigurationError(f"rules.{name}: got {value:g}, but {symbol} has {expected:g}; correct one of them")
+
+
 def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[str, Any]:
     """AgentConfiguration.data of the demo's agents: ppo on a stock, sac on a three-times leveraged fund.
 

@@ -12,13 +12,14 @@ from agents.models import Agent, Decision
 from core.models import Fill, Order
 
 ROWS_PER_PAGE = 50
-LATENCY_LABELS = {
-    "bar": "Bar closed and stored",
-    "features": "Features computed",
-    "policy": "Policy asked",
-    "explain": "Reasons worked out",
-    "gate": "Risk gate, order stored",
-    "broker": "Sent to the paper broker",
+# In the order in which they happen: a JSON column keeps no order.
+STEPS = {
+    "fills_and_value": "Bar closed, fills booked, equity taken",
+    "features_and_policy": "Features computed, policy asked",
+    "risk_gate": "Risk gate passed or not",
+    "explanation": "Reasons worked out",
+    "stored": "Decision and order stored",
+    "sent": "Sent to the broker",
 }
 
 
@@ -68,7 +69,7 @@ def reasons(decision: Decision) -> dict[str, Any]:
         "order": order,
         "fills": list(Fill.objects.filter(order=order).order_by("time", "id")) if order else [],
         "largest": max((abs(row.get("contribution", 0)) for row in contributions), default=1) or 1,
-        "steps": [(_step(name), value) for name, value in decision.latency_ms.items()],
+        "steps": [(label, decision.latency_ms[name]) for name, label in STEPS.items() if name in decision.latency_ms],
         "headline": headline(decision, order),
         "earlier": same_agent.filter(time__lt=decision.time).order_by("-time").first(),
         "later": same_agent.filter(time__gt=decision.time).order_by("time").first(),
@@ -87,7 +88,3 @@ def headline(decision: Decision, order: Order | None) -> tuple[str, str]:
     if order.status == Order.Status.FILLED:
         return f"{'Bought' if buys else 'Sold'} {amount} {symbol}", "gain" if buys else "loss"
     return f"{'Buy' if buys else 'Sell'} {amount} {symbol}: {order.get_status_display()}", "warn"
-
-
-def _step(name: str) -> str:
-    return LATENCY_LABELS.get(name, name.replace("_", " ").capitalize())

@@ -1,4 +1,4 @@
-"""How fast the training environment steps on this machine. Pure; run in a process of its own by `manage.py bench env`."""
+"""How fast the training environment steps on this machine. Pure; `manage.py bench env` gives it its own process."""
 
 import time
 

@@ -10,7 +10,8 @@ import numpy as np
 from django.db import transaction
 
 from agents import registry
-from agents.configuration import AgentSettings, ConfigurationError, parse
+from agents.agent_settings import settings_of
+from agents.configuration import AgentSettings, ConfigurationError
 from agents.earnings import reward_since
 from agents.explain import explain
 from agents.market_view import MarketView
@@ -86,7 +87,7 @@ class BarLoop:
             raise JobFailedError(f"{agent.name} has no proven model")
         configuration = agent.configuration
         try:
-            settings = parse(agent.algorithm, configuration.data)
+            settings = settings_of(agent, configuration.data)
             policy = registry.load(version)
         except (registry.ModelRefused, ConfigurationError) as error:
             raise JobFailedError(str(error)) from error
@@ -135,9 +136,7 @@ class BarLoop:
 
     def _done_with(self, moment: datetime) -> None:
         Agent.objects.filter(pk=self.agent.pk).update(last_bar_time=moment)
-        Subscription.objects.filter(stream=self.agent.stream, subscriber=self.agent.name).update(
-            acknowledged=moment
-        )
+        Subscription.objects.filter(stream=self.agent.stream, subscriber=self.agent.name).update(acknowledged=moment)
         notify("stream", stream=self.agent.stream_id)
 
     def _decide(

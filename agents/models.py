@@ -163,7 +163,9 @@ class Backtest(models.Model):
     n_bars = models.PositiveIntegerField()
     metrics = models.JSONField(default=dict)
     baseline_metrics = models.JSONField(default=dict, help_text="Buying on the first bar and holding, same costs.")
-    curve = models.JSONField(default=dict, help_text="Lists of equal length: time (seconds), equity, baseline, exposure.")
+    curve = models.JSONField(
+        default=dict, help_text="Lists of equal length: time (seconds), equity, baseline, exposure."
+    )
     trades = models.JSONField(default=list)
     reward_components = models.JSONField(default=dict)
     checks = models.JSONField(default=list, help_text="Deployment checks: name, passed, value, limit.")
@@ -201,7 +203,9 @@ class Decision(models.Model):
     verdict = models.CharField(max_length=10, choices=Verdict)
     reason_code = models.CharField(max_length=40, blank=True)
     observation = models.JSONField(default=dict, help_text="Every input by name, before normalisation.")
-    rationale = models.JSONField(default=dict, help_text="Words, preferences, contributions, what would have changed it, checks.")
+    rationale = models.JSONField(
+        default=dict, help_text="Words, preferences, contributions, what would have changed it, checks."
+    )
     equity = models.FloatField()
     reward = models.FloatField(null=True, blank=True)
     reward_components = models.JSONField(default=dict, blank=True)

@@ -46,7 +46,9 @@ def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
         "largest": max((abs(value) for value in values), default=1) or 1,
         "version": version,
     }
-    return render(request, "agents/_training_run.html" if getattr(request, "htmx", False) else "agents/training_run.html", context)
+    return render(
+        request, "agents/_training_run.html" if getattr(request, "htmx", False) else "agents/training_run.html", context
+    )
 
 
 def start_facts(agent: Agent) -> dict[str, Any]:

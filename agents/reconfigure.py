@@ -5,7 +5,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 
-from agents.configuration import parse
+from agents.agent_settings import settings_of
 from agents.models import Agent, AgentConfiguration
 from core.journal import record
 from core.notices import notify
@@ -19,7 +19,7 @@ def add_configuration(agent: Agent, data: dict[str, Any], *, actor: str) -> Agen
     """
     # The lock gives two operators who save at once two version numbers.
     agent = Agent.objects.select_for_update().get(pk=agent.pk)
-    parse(agent.algorithm, data)
+    settings_of(agent, data)
     newest = agent.configurations.order_by("-version").first()
     version = newest.version + 1 if newest else 1
     added = AgentConfiguration.objects.create(agent=agent, version=version, data=data, created_by=actor[:80])

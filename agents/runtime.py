@@ -32,7 +32,18 @@ class AgentProcess:
         self.loop: BarLoop | None = None
 
     def run(self) -> None:
-        """Until an operator stops the agent or the desk shuts down."""
+        """Until an operator stops the agent or the desk shuts down.
+
+        Raises: JobFailedError for what a person must mend.
+        """
+        try:
+            self._follow()
+        except JobFailedError:
+            # Nobody must wait for an agent that cannot go on; its start subscribes it again.
+            Subscription.objects.filter(subscriber=self.job.read().name).update(active=False)
+            raise
+
+    def _follow(self) -> None:
         while not self.job.shutting_down:
             agent: Agent = self.job.read()
             if agent.desired_state == JobRow.Desired.STOPPED:

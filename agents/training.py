@@ -15,8 +15,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from agents import evidence, learning, registry, tuning
+from agents.agent_settings import settings_of
 from agents.backtest import BacktestResult, jsonable, run_backtest
-from agents.configuration import AgentSettings, parse
+from agents.configuration import AgentSettings
 from agents.dataset import Dataset, prepare
 from agents.learning import Progress, TrainingDiverged, TrainingStopped
 from agents.models import Backtest, ModelVersion, TrainingRun, Trial
@@ -222,7 +223,7 @@ def begin(run: TrainingRun, should_stop: Callable[[], bool], on_progress: Callab
     run = TrainingRun.objects.select_related("agent__instrument", "agent__book__account", "configuration").get(
         pk=run.pk
     )
-    settings = parse(run.agent.algorithm, run.configuration.data)
+    settings = settings_of(run.agent, run.configuration.data)
     values: dict[str, Any] = {"phase": "Loading bars", "n_trials": settings.training.n_trials}
     values["study_name"] = run.study_name or f"{run.agent.name}-run-{run.pk}"
     values["started_at"] = run.started_at or timezone.now()

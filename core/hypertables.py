@@ -52,13 +52,11 @@ class CreateHypertable(Operation):
         name, copy = schema_editor.quote_name(table), schema_editor.quote_name(table + "_plain")
         rebuild = _definitions(schema_editor, table)
         schema_editor.execute(f"CREATE TABLE {copy} (LIKE {name} INCLUDING DEFAULTS INCLUDING IDENTITY)")
-        schema_editor.execute(f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT * FROM {name}")
+        schema_editor.execute(f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT * FROM {name}")  # noqa: S608 - quoted names
         schema_editor.execute(f"DROP TABLE {name}")
         schema_editor.execute(f"ALTER TABLE {copy} RENAME TO {name}")
-        schema_editor.execute(
-            f"SELECT setval(pg_get_serial_sequence(%s, 'id'), (SELECT coalesce(max(id), 0) + 1 FROM {name}), false)",
-            [table],
-        )
+        next_id = f"(SELECT coalesce(max(id), 0) + 1 FROM {name})"  # noqa: S608 - a quoted name
+        schema_editor.execute(f"SELECT setval(pg_get_serial_sequence(%s, 'id'), {next_id}, false)", [table])
         schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
         for statement in rebuild:
             schema_editor.execute(statement)

@@ -19,14 +19,3 @@ def end_backend(backend_pid: int) -> None:
     """Close a database session, so that the lock of a hung process becomes free."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [backend_pid])
-
-
-def database_facts() -> tuple[str, str, int]:
-    """Server version, TimescaleDB version and edition, size of this database in bytes."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT current_setting('server_version'), extversion || ' ' || current_setting('timescaledb.license', true),"
-            " pg_database_size(current_database()) FROM pg_extension WHERE extname = 'timescaledb'"
-        )
-        version, timescale, size = cursor.fetchone()
-    return version, timescale, size

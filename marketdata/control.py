@@ -20,7 +20,9 @@ def start(stream: Stream, *, actor: str) -> None:
 
 
 def pause(stream: Stream, *, actor: str) -> None:
-    """Hold a stream where it is."""
+    """Hold a stream where it is. Raises: ValueError if it is stopped."""
+    if Stream.objects.values_list("desired_state", flat=True).get(pk=stream.pk) == JobRow.Desired.STOPPED:
+        raise ValueError(f"{stream.name} is stopped, so there is nothing to pause; start it first")
     _wish(stream, JobRow.Desired.PAUSED, "stream.paused", f"{stream.name} paused", actor)
 
 

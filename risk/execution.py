@@ -73,8 +73,10 @@ class Execution:
             live=self.account.mode == Account.Mode.LIVE,
             live_allowed=settings.LIVE_TRADING_ALLOWED,
         )
-        found = None if limits is None else gate.GateLimits(
-            limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind
+        found = (
+            None
+            if limits is None
+            else gate.GateLimits(limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind)
         )
         return gate.judge(intent, found)
 

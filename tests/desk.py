@@ -30,7 +30,7 @@ N_HISTORY = 120
 START_CASH = Decimal(50_000)
 RULES = {
     "ppo": MarketRules(half_spread_bps=1.5, impact_bps=10.0, participation=0.05),
-    "sac": MarketRules(half_spread_bps=3.0, tick_size=0.0, schedule="bps", commission_bps=1.0, no_trade_band=0.05),
+    "sac": MarketRules(half_spread_bps=3.0, schedule="bps", commission_bps=1.0, no_trade_band=0.05),
 }
 
 

@@ -283,7 +283,7 @@ def decision(
         reason_code="POSITION_LIMIT" if verdict == Decision.Verdict.RESIZED else "",
         observation={"rsi_14": 28.4, "vix": 17.9},
         reward=0.0021, reward_components={"net_return": 0.0026, "cost": -0.0003, "drawdown": -0.0002},
-        latency_ms={"features": 0.7, "policy": 1.1, "explain": 4.2, "gate": 2.4, "broker": 0.2},
+        latency_ms={"fills_and_value": 2.1, "features_and_policy": 1.8, "risk_gate": 0.4, "explanation": 4.2},
     )  # fmt: skip
 
 

@@ -1,149 +1,35 @@
 """The whole desk as processes: each part is killed during a replay, and nothing is doubled or lost.
 
-The tests of this file run in order on one desk; the last ones compare everything with the fast backtest.
+The tests of this file run in order on one desk; the last one compares everything with the fast backtest.
 """
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import numpy as np
-import psutil
-import psycopg
 import pytest
 
-from core.database.locations import locations
+from tests.running_desk import PROJECT, RunningDesk, own_environment, run, wait_for
 
-PROJECT = Path(__file__).resolve().parents[1]
 N_BARS = 220
 BARS_PER_SECOND = 3.0
-PATIENCE_SECONDS = 90
 
-pytestmark = [pytest.mark.desk, pytest.mark.xdist_group("desk")]
-
-
-@dataclass
-class RunningDesk:
-    """A desk of its own: folder, database, ports."""
-
-    folder: Path
-    environment: dict[str, str]
-    expected: dict[str, Any]
-    foreground: subprocess.Popen[bytes] | None = None
-
-    def manage(self, *arguments: str) -> str:
-        return run(self.environment, "manage.py", *arguments)
-
-    def start(self) -> None:
-        with (self.folder / "up.log").open("ab") as log:
-            self.foreground = subprocess.Popen(
-                [sys.executable, "manage.py", "up", "--no-demo"],
-                cwd=PROJECT,
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-            )
-        wait_for(lambda: self.answers(), "the login page answers")
-
-    def stop(self) -> None:
-        if self.foreground is not None:
-            self.foreground.terminate()
-            self.foreground.wait(timeout=60)
-
-    def answers(self) -> bool:
-        try:
-            with urlopen(f"http://127.0.0.1:{self.environment['DESK_WEB_PORT']}/login/", timeout=2) as page:
-                return page.status == 200
-        except OSError:
-            return False
-
-    def query(self, sql: str) -> list[tuple]:
-        """Rows, or nothing while the database is away."""
-        code = "from core.database import database_url; print(database_url() or '')"
-        url = run(self.environment, "-c", code).strip()
-        try:
-            with psycopg.connect(url, connect_timeout=3) as connection:
-                return connection.execute(sql).fetchall()
-        except psycopg.Error:
-            return []
-
-    def n_bars_done(self) -> int:
-        rows = self.query("SELECT count(*) FROM agents_decision")
-        return rows[0][0] if rows else -1
-
-    def processes(self, word: str) -> list[psutil.Process]:
-        """Living processes of this desk whose command line holds `word`."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                ours = process.environ().get("DESK_LOCAL_DIR") == str(self.folder)
-                if ours and word in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-    def log(self) -> str:
-        return (self.folder / "up.log").read_text()[-3000:]
-
-
-def run(environment: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-2000:]
-    return done.stdout
-
-
-def wait_for(check: Any, what: str, seconds: float = PATIENCE_SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if check():
-            return
-        time.sleep(0.5)
-    raise AssertionError(f"waited {seconds:.0f} s in vain until {what}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+pytestmark = [pytest.mark.desk, pytest.mark.xdist_group("browser")]
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
     folder = tmp_path_factory.mktemp("desk")
-    for parent in (folder, *folder.parents):
-        # The database runs as an unprivileged user when we are root and must reach its folder.
-        if os.geteuid() == 0 and parent.stat().st_uid == 0:
-            parent.chmod(parent.stat().st_mode | 0o011)
-    environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "DESK_LOCAL_DIR")}
-    environment |= {
-        "DESK_LOCAL_DIR": str(folder),
-        "DESK_DATABASE_BINARIES": os.environ.get("DESK_DATABASE_BINARIES", str(locations().binaries)),
-        "DESK_DATABASE_FSYNC": "on",
-        "DESK_WEB_PORT": str(free_port()),
-    }
+    environment = own_environment(folder)
     run(environment, "manage.py", "db", "up")
     seeding = [str(folder / "expected.json"), str(N_BARS), str(BARS_PER_SECOND)]
     run(environment, "tests/seed_desk.py", *seeding)
     desk = RunningDesk(folder, environment, json.loads((folder / "expected.json").read_text()))
-    desk.start()
+    desk.start("--no-demo")
     try:
         wait_for(lambda: desk.n_bars_done() >= 6, "both agents have decided on a few bars")
         yield desk
@@ -155,7 +41,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDesk]:
 def kill(desk: RunningDesk, word: str) -> int:
     """SIGKILL the oldest process with `word` in its command line. Returns: its pid."""
     found = sorted(desk.processes(word), key=lambda process: process.create_time())
-    assert found, f"no process with {word!r}: {desk.log()}"
+    assert found, f"no process with {word!r}: {desk.log()[-3000:]}"
     found[0].send_signal(signal.SIGKILL)
     return found[0].pid
 
@@ -198,7 +84,7 @@ def test_a_stopped_desk_goes_on_where_it_was(desk: RunningDesk) -> None:
     desk.stop()
     assert not desk.processes("manage.py run_"), "jobs outlived the desk"
     assert desk.query("SELECT 1") == [], "the embedded database must be stopped too"
-    desk.start()
+    desk.start("--no-demo")
     goes_on(desk)
 
 
@@ -206,7 +92,7 @@ def test_a_killed_watchdog_leaves_nothing_that_runs_twice(desk: RunningDesk) -> 
     assert desk.foreground is not None
     desk.foreground.kill()
     desk.foreground.wait()
-    desk.start()
+    desk.start("--no-demo")
     goes_on(desk)
     assert len(desk.processes("run_agent 1")) == 1
 

@@ -6,213 +6,431 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
-        ('marketdata', '0001_initial'),
+        ("core", "0001_initial"),
+        ("marketdata", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('desired_state', models.CharField(choices=[('running', 'running'), ('paused', 'paused'), ('stopped', 'stopped')], default='stopped', max_length=10)),
-                ('state', models.CharField(choices=[('stopped', 'stopped'), ('starting', 'starting'), ('waiting', 'waiting'), ('running', 'running'), ('paused', 'paused'), ('stopping', 'stopping'), ('finished', 'finished'), ('failed', 'failed')], default='stopped', max_length=10)),
-                ('state_reason', models.CharField(blank=True, max_length=400)),
-                ('lease_until', models.DateTimeField(blank=True, help_text='A launcher has claimed the row until then.', null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('pid', models.PositiveIntegerField(blank=True, null=True)),
-                ('host', models.CharField(blank=True, max_length=80)),
-                ('n_restarts', models.PositiveIntegerField(default=0)),
-                ('settings_version', models.PositiveIntegerField(default=1, help_text='Raised whenever wanted settings change.')),
-                ('applied_version', models.PositiveIntegerField(default=0, help_text='The version the process has taken over.')),
-                ('name', models.SlugField(max_length=60, unique=True)),
-                ('algorithm', models.CharField(choices=[('ppo', 'PPO'), ('sac', 'SAC')], max_length=8)),
-                ('interval_seconds', models.IntegerField(default=86400)),
-                ('deploy_when_proven', models.BooleanField(default=True, help_text='On paper, a new version that passes its backtest starts trading by itself.')),
-                ('last_bar_time', models.DateTimeField(blank=True, help_text='Last bar it has completely dealt with.', null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('book', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='agent', to='core.book')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='agents', to='core.instrument')),
-                ('stream', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='agents', to='marketdata.stream')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "desired_state",
+                    models.CharField(
+                        choices=[("running", "running"), ("paused", "paused"), ("stopped", "stopped")],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("stopped", "stopped"),
+                            ("starting", "starting"),
+                            ("waiting", "waiting"),
+                            ("running", "running"),
+                            ("paused", "paused"),
+                            ("stopping", "stopping"),
+                            ("finished", "finished"),
+                            ("failed", "failed"),
+                        ],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                ("state_reason", models.CharField(blank=True, max_length=400)),
+                (
+                    "lease_until",
+                    models.DateTimeField(blank=True, help_text="A launcher has claimed the row until then.", null=True),
+                ),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("pid", models.PositiveIntegerField(blank=True, null=True)),
+                ("host", models.CharField(blank=True, max_length=80)),
+                ("n_restarts", models.PositiveIntegerField(default=0)),
+                (
+                    "settings_version",
+                    models.PositiveIntegerField(default=1, help_text="Raised whenever wanted settings change."),
+                ),
+                (
+                    "applied_version",
+                    models.PositiveIntegerField(default=0, help_text="The version the process has taken over."),
+                ),
+                ("name", models.SlugField(max_length=60, unique=True)),
+                ("algorithm", models.CharField(choices=[("ppo", "PPO"), ("sac", "SAC")], max_length=8)),
+                ("interval_seconds", models.IntegerField(default=86400)),
+                (
+                    "deploy_when_proven",
+                    models.BooleanField(
+                        default=True,
+                        help_text="On paper, a new version that passes its backtest starts trading by itself.",
+                    ),
+                ),
+                (
+                    "last_bar_time",
+                    models.DateTimeField(blank=True, help_text="Last bar it has completely dealt with.", null=True),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "book",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="agent", to="core.book"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="agents", to="core.instrument"
+                    ),
+                ),
+                (
+                    "stream",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="agents",
+                        to="marketdata.stream",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='AgentConfiguration',
+            name="AgentConfiguration",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('data', models.JSONField(help_text='Features, market rules, reward weights, training; see docs/configuration.md.')),
-                ('created_by', models.CharField(default='system', max_length=80)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='configurations', to='agents.agent')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.PositiveIntegerField()),
+                (
+                    "data",
+                    models.JSONField(
+                        help_text="Features, market rules, reward weights, training; see docs/configuration.md."
+                    ),
+                ),
+                ("created_by", models.CharField(default="system", max_length=80)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="configurations", to="agents.agent"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent', '-version'],
+                "ordering": ["agent", "-version"],
             },
         ),
         migrations.CreateModel(
-            name='ModelVersion',
+            name="ModelVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('registered', 'registered, not yet proven'), ('proven', 'passed its backtest'), ('refused', 'failed its backtest'), ('deployed', 'trading'), ('archived', 'archived')], default='registered', max_length=10)),
-                ('file', models.CharField(help_text='File name inside the models folder.', max_length=200)),
-                ('sha256', models.CharField(help_text='Of the whole file; loading is refused when it differs.', max_length=64)),
-                ('weights_sha256', models.CharField(help_text='Of the weights alone; equal seeds give equal hashes.', max_length=64)),
-                ('seed', models.PositiveIntegerField()),
-                ('data_fingerprint', models.CharField(max_length=64)),
-                ('code_version', models.CharField(max_length=64)),
-                ('library_versions', models.JSONField(default=dict)),
-                ('features', models.JSONField(default=list)),
-                ('normaliser', models.JSONField(default=dict)),
-                ('parameters', models.JSONField(default=dict)),
-                ('metrics', models.JSONField(default=dict)),
-                ('study_name', models.CharField(max_length=80)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='model_versions', to='agents.agent')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("registered", "registered, not yet proven"),
+                            ("proven", "passed its backtest"),
+                            ("refused", "failed its backtest"),
+                            ("deployed", "trading"),
+                            ("archived", "archived"),
+                        ],
+                        default="registered",
+                        max_length=10,
+                    ),
+                ),
+                ("file", models.CharField(help_text="File name inside the models folder.", max_length=200)),
+                (
+                    "sha256",
+                    models.CharField(help_text="Of the whole file; loading is refused when it differs.", max_length=64),
+                ),
+                (
+                    "weights_sha256",
+                    models.CharField(help_text="Of the weights alone; equal seeds give equal hashes.", max_length=64),
+                ),
+                ("seed", models.PositiveIntegerField()),
+                ("data_fingerprint", models.CharField(max_length=64)),
+                ("code_version", models.CharField(max_length=64)),
+                ("library_versions", models.JSONField(default=dict)),
+                ("features", models.JSONField(default=list)),
+                ("normaliser", models.JSONField(default=dict)),
+                ("parameters", models.JSONField(default=dict)),
+                ("metrics", models.JSONField(default=dict)),
+                ("study_name", models.CharField(max_length=80)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="model_versions", to="agents.agent"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['agent', '-version'],
+                "ordering": ["agent", "-version"],
             },
         ),
         migrations.CreateModel(
-            name='Decision',
+            name="Decision",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('time', models.DateTimeField(help_text='Start of the bar at whose close it was made.')),
-                ('action', models.FloatField(help_text='Choice number, or target position from -1 to 1.')),
-                ('label', models.CharField(help_text='buy, sell or hold: what the policy wanted.', max_length=12)),
-                ('confidence', models.FloatField(help_text='0 to 1.')),
-                ('close', models.FloatField()),
-                ('quantity_before', models.FloatField()),
-                ('quantity_wanted', models.FloatField()),
-                ('quantity_allowed', models.FloatField()),
-                ('verdict', models.CharField(choices=[('no_order', 'no order wanted'), ('approved', 'allowed'), ('resized', 'smaller order allowed'), ('denied', 'denied')], max_length=10)),
-                ('reason_code', models.CharField(blank=True, max_length=40)),
-                ('observation', models.JSONField(default=dict, help_text='Every input by name, before normalisation.')),
-                ('rationale', models.JSONField(default=dict, help_text='Words, preferences, contributions, what would have changed it, checks.')),
-                ('equity', models.FloatField()),
-                ('reward', models.FloatField(blank=True, null=True)),
-                ('reward_components', models.JSONField(blank=True, default=dict)),
-                ('latency_ms', models.JSONField(blank=True, default=dict)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='decisions', to='agents.agent')),
-                ('configuration', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='agents.agentconfiguration')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='core.instrument')),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='decisions', to='agents.modelversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time", models.DateTimeField(help_text="Start of the bar at whose close it was made.")),
+                ("action", models.FloatField(help_text="Choice number, or target position from -1 to 1.")),
+                ("label", models.CharField(help_text="buy, sell or hold: what the policy wanted.", max_length=12)),
+                ("confidence", models.FloatField(help_text="0 to 1.")),
+                ("close", models.FloatField()),
+                ("quantity_before", models.FloatField()),
+                ("quantity_wanted", models.FloatField()),
+                ("quantity_allowed", models.FloatField()),
+                (
+                    "verdict",
+                    models.CharField(
+                        choices=[
+                            ("no_order", "no order wanted"),
+                            ("approved", "allowed"),
+                            ("resized", "smaller order allowed"),
+                            ("denied", "denied"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("reason_code", models.CharField(blank=True, max_length=40)),
+                ("observation", models.JSONField(default=dict, help_text="Every input by name, before normalisation.")),
+                (
+                    "rationale",
+                    models.JSONField(
+                        default=dict, help_text="Words, preferences, contributions, what would have changed it, checks."
+                    ),
+                ),
+                ("equity", models.FloatField()),
+                ("reward", models.FloatField(blank=True, null=True)),
+                ("reward_components", models.JSONField(blank=True, default=dict)),
+                ("latency_ms", models.JSONField(blank=True, default=dict)),
+                ("recorded_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="decisions", to="agents.agent"
+                    ),
+                ),
+                (
+                    "configuration",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="decisions",
+                        to="agents.agentconfiguration",
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="decisions", to="core.instrument"
+                    ),
+                ),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="decisions", to="agents.modelversion"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-time', '-id'],
+                "ordering": ["-time", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Backtest',
+            name="Backtest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('period', models.CharField(choices=[('validation', 'validation'), ('unseen', 'unseen')], max_length=10)),
-                ('from_time', models.DateTimeField()),
-                ('to_time', models.DateTimeField()),
-                ('n_bars', models.PositiveIntegerField()),
-                ('metrics', models.JSONField(default=dict)),
-                ('baseline_metrics', models.JSONField(default=dict, help_text='Buying on the first bar and holding, same costs.')),
-                ('curve', models.JSONField(default=dict, help_text='Lists of equal length: time (seconds), equity, baseline, exposure.')),
-                ('trades', models.JSONField(default=list)),
-                ('reward_components', models.JSONField(default=dict)),
-                ('checks', models.JSONField(default=list, help_text='Deployment checks: name, passed, value, limit.')),
-                ('passed', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('model_version', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='backtests', to='agents.modelversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "period",
+                    models.CharField(choices=[("validation", "validation"), ("unseen", "unseen")], max_length=10),
+                ),
+                ("from_time", models.DateTimeField()),
+                ("to_time", models.DateTimeField()),
+                ("n_bars", models.PositiveIntegerField()),
+                ("metrics", models.JSONField(default=dict)),
+                (
+                    "baseline_metrics",
+                    models.JSONField(default=dict, help_text="Buying on the first bar and holding, same costs."),
+                ),
+                (
+                    "curve",
+                    models.JSONField(
+                        default=dict, help_text="Lists of equal length: time (seconds), equity, baseline, exposure."
+                    ),
+                ),
+                ("trades", models.JSONField(default=list)),
+                ("reward_components", models.JSONField(default=dict)),
+                ("checks", models.JSONField(default=list, help_text="Deployment checks: name, passed, value, limit.")),
+                ("passed", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "model_version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="backtests", to="agents.modelversion"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='agent',
-            name='deployed_version',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='agents.modelversion'),
+            model_name="agent",
+            name="deployed_version",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="deployments",
+                to="agents.modelversion",
+            ),
         ),
         migrations.CreateModel(
-            name='TrainingRun',
+            name="TrainingRun",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('desired_state', models.CharField(choices=[('running', 'running'), ('paused', 'paused'), ('stopped', 'stopped')], default='stopped', max_length=10)),
-                ('state', models.CharField(choices=[('stopped', 'stopped'), ('starting', 'starting'), ('waiting', 'waiting'), ('running', 'running'), ('paused', 'paused'), ('stopping', 'stopping'), ('finished', 'finished'), ('failed', 'failed')], default='stopped', max_length=10)),
-                ('state_reason', models.CharField(blank=True, max_length=400)),
-                ('lease_until', models.DateTimeField(blank=True, help_text='A launcher has claimed the row until then.', null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('pid', models.PositiveIntegerField(blank=True, null=True)),
-                ('host', models.CharField(blank=True, max_length=80)),
-                ('n_restarts', models.PositiveIntegerField(default=0)),
-                ('settings_version', models.PositiveIntegerField(default=1, help_text='Raised whenever wanted settings change.')),
-                ('applied_version', models.PositiveIntegerField(default=0, help_text='The version the process has taken over.')),
-                ('seed', models.PositiveIntegerField(default=1)),
-                ('phase', models.CharField(blank=True, max_length=60)),
-                ('progress', models.FloatField(default=0, help_text='0 to 1.')),
-                ('n_trials', models.PositiveIntegerField(default=0)),
-                ('n_steps_done', models.BigIntegerField(default=0)),
-                ('n_steps_total', models.BigIntegerField(default=0)),
-                ('steps_per_second', models.FloatField(default=0)),
-                ('study_name', models.CharField(blank=True, max_length=80)),
-                ('started_at', models.DateTimeField(blank=True, null=True)),
-                ('finished_at', models.DateTimeField(blank=True, null=True)),
-                ('created_by', models.CharField(default='system', max_length=80)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('agent', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='training_runs', to='agents.agent')),
-                ('configuration', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='training_runs', to='agents.agentconfiguration')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "desired_state",
+                    models.CharField(
+                        choices=[("running", "running"), ("paused", "paused"), ("stopped", "stopped")],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("stopped", "stopped"),
+                            ("starting", "starting"),
+                            ("waiting", "waiting"),
+                            ("running", "running"),
+                            ("paused", "paused"),
+                            ("stopping", "stopping"),
+                            ("finished", "finished"),
+                            ("failed", "failed"),
+                        ],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                ("state_reason", models.CharField(blank=True, max_length=400)),
+                (
+                    "lease_until",
+                    models.DateTimeField(blank=True, help_text="A launcher has claimed the row until then.", null=True),
+                ),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("pid", models.PositiveIntegerField(blank=True, null=True)),
+                ("host", models.CharField(blank=True, max_length=80)),
+                ("n_restarts", models.PositiveIntegerField(default=0)),
+                (
+                    "settings_version",
+                    models.PositiveIntegerField(default=1, help_text="Raised whenever wanted settings change."),
+                ),
+                (
+                    "applied_version",
+                    models.PositiveIntegerField(default=0, help_text="The version the process has taken over."),
+                ),
+                ("seed", models.PositiveIntegerField(default=1)),
+                ("phase", models.CharField(blank=True, max_length=60)),
+                ("progress", models.FloatField(default=0, help_text="0 to 1.")),
+                ("n_trials", models.PositiveIntegerField(default=0)),
+                ("n_steps_done", models.BigIntegerField(default=0)),
+                ("n_steps_total", models.BigIntegerField(default=0)),
+                ("steps_per_second", models.FloatField(default=0)),
+                ("study_name", models.CharField(blank=True, max_length=80)),
+                ("started_at", models.DateTimeField(blank=True, null=True)),
+                ("finished_at", models.DateTimeField(blank=True, null=True)),
+                ("created_by", models.CharField(default="system", max_length=80)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "agent",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="training_runs", to="agents.agent"
+                    ),
+                ),
+                (
+                    "configuration",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="training_runs",
+                        to="agents.agentconfiguration",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='modelversion',
-            name='run',
-            field=models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='model_version', to='agents.trainingrun'),
+            model_name="modelversion",
+            name="run",
+            field=models.OneToOneField(
+                on_delete=django.db.models.deletion.PROTECT, related_name="model_version", to="agents.trainingrun"
+            ),
         ),
         migrations.CreateModel(
-            name='Trial',
+            name="Trial",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('state', models.CharField(choices=[('running', 'running'), ('done', 'done'), ('pruned', 'stopped early'), ('failed', 'failed')], default='running', max_length=8)),
-                ('seed', models.PositiveIntegerField()),
-                ('parameters', models.JSONField(default=dict)),
-                ('value', models.FloatField(blank=True, help_text='Validation Sharpe ratio after costs.', null=True)),
-                ('metrics', models.JSONField(blank=True, default=dict)),
-                ('duration_seconds', models.FloatField(blank=True, null=True)),
-                ('is_best', models.BooleanField(default=False)),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='trials', to='agents.trainingrun')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("done", "done"),
+                            ("pruned", "stopped early"),
+                            ("failed", "failed"),
+                        ],
+                        default="running",
+                        max_length=8,
+                    ),
+                ),
+                ("seed", models.PositiveIntegerField()),
+                ("parameters", models.JSONField(default=dict)),
+                ("value", models.FloatField(blank=True, help_text="Validation Sharpe ratio after costs.", null=True)),
+                ("metrics", models.JSONField(blank=True, default=dict)),
+                ("duration_seconds", models.FloatField(blank=True, null=True)),
+                ("is_best", models.BooleanField(default=False)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="trials", to="agents.trainingrun"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['run', 'number'],
+                "ordering": ["run", "number"],
             },
         ),
         migrations.AddConstraint(
-            model_name='agentconfiguration',
-            constraint=models.UniqueConstraint(fields=('agent', 'version'), name='configuration_version_once'),
+            model_name="agentconfiguration",
+            constraint=models.UniqueConstraint(fields=("agent", "version"), name="configuration_version_once"),
         ),
         migrations.AddConstraint(
-            model_name='decision',
-            constraint=models.UniqueConstraint(fields=('agent', 'time'), name='decision_once_per_bar'),
+            model_name="decision",
+            constraint=models.UniqueConstraint(fields=("agent", "time"), name="decision_once_per_bar"),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.UniqueConstraint(fields=('agent', 'version'), name='model_version_once'),
+            model_name="modelversion",
+            constraint=models.UniqueConstraint(fields=("agent", "version"), name="model_version_once"),
         ),
         migrations.AddConstraint(
-            model_name='modelversion',
-            constraint=models.CheckConstraint(condition=models.Q(('study_name', ''), _negated=True), name='model_version_has_a_study'),
+            model_name="modelversion",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("study_name", ""), _negated=True), name="model_version_has_a_study"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='trial',
-            constraint=models.UniqueConstraint(fields=('run', 'number'), name='trial_once'),
+            model_name="trial",
+            constraint=models.UniqueConstraint(fields=("run", "number"), name="trial_once"),
         ),
     ]

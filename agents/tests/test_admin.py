@@ -54,7 +54,12 @@ def rows(db: None) -> dict[str, Any]:
         "version": version,
         "trial": Trial.objects.create(run=run, number=1, seed=1, parameters={"gamma": 0.99}),
         "backtest": Backtest.objects.create(
-            model_version=version, period="unseen", from_time=DAY, to_time=DAY, n_bars=1, passed=True,
+            model_version=version,
+            period="unseen",
+            from_time=DAY,
+            to_time=DAY,
+            n_bars=1,
+            passed=True,
             curve={"time": [1], "equity": [50_000.0]},
         ),
         "decision": decision,

@@ -8,216 +8,404 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Account',
+            name="Account",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, unique=True)),
-                ('mode', models.CharField(choices=[('paper', 'paper'), ('live', 'live, real money')], default='paper', max_length=8)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60, unique=True)),
+                (
+                    "mode",
+                    models.CharField(
+                        choices=[("paper", "paper"), ("live", "live, real money")], default="paper", max_length=8
+                    ),
+                ),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Book',
+            name="Book",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60)),
-                ('start_cash', core.models.Money(decimal_places=10, max_digits=28)),
-                ('cash', core.models.Money(decimal_places=10, max_digits=28)),
-                ('peak_equity', core.models.Money(decimal_places=10, help_text='Highest equity at a close so far.', max_digits=28)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='books', to='core.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60)),
+                ("start_cash", core.models.Money(decimal_places=10, max_digits=28)),
+                ("cash", core.models.Money(decimal_places=10, max_digits=28)),
+                (
+                    "peak_equity",
+                    core.models.Money(decimal_places=10, help_text="Highest equity at a close so far.", max_digits=28),
+                ),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="books", to="core.account"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='EquitySnapshot',
+            name="EquitySnapshot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('time', models.DateTimeField(help_text='Start of the bar at whose close it was taken.')),
-                ('cash', core.models.Money(decimal_places=10, max_digits=28)),
-                ('equity', core.models.Money(decimal_places=10, max_digits=28)),
-                ('exposure', models.FloatField(help_text='Position value divided by equity, signed.')),
-                ('drawdown', models.FloatField(help_text='Fraction below the running peak, 0 to 1.')),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='equity_snapshots', to='core.book')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time", models.DateTimeField(help_text="Start of the bar at whose close it was taken.")),
+                ("cash", core.models.Money(decimal_places=10, max_digits=28)),
+                ("equity", core.models.Money(decimal_places=10, max_digits=28)),
+                ("exposure", models.FloatField(help_text="Position value divided by equity, signed.")),
+                ("drawdown", models.FloatField(help_text="Fraction below the running peak, 0 to 1.")),
+                ("recorded_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="equity_snapshots", to="core.book"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['book', 'time'],
+                "ordering": ["book", "time"],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('time', models.DateTimeField(default=django.utils.timezone.now)),
-                ('kind', models.CharField(help_text='Such as order.filled, agent.started, kill_switch.engaged.', max_length=48)),
-                ('level', models.CharField(choices=[('info', 'information'), ('attention', 'attention'), ('critical', 'critical')], default='info', max_length=10)),
-                ('actor', models.CharField(default='system', help_text='Who did it: a user name, an agent, system.', max_length=80)),
-                ('subject', models.CharField(blank=True, help_text='What it is about, such as agent:3.', max_length=80)),
-                ('message', models.CharField(max_length=400)),
-                ('data', models.JSONField(blank=True, default=dict)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "kind",
+                    models.CharField(
+                        help_text="Such as order.filled, agent.started, kill_switch.engaged.", max_length=48
+                    ),
+                ),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[("info", "information"), ("attention", "attention"), ("critical", "critical")],
+                        default="info",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "actor",
+                    models.CharField(
+                        default="system", help_text="Who did it: a user name, an agent, system.", max_length=80
+                    ),
+                ),
+                (
+                    "subject",
+                    models.CharField(blank=True, help_text="What it is about, such as agent:3.", max_length=80),
+                ),
+                ("message", models.CharField(max_length=400)),
+                ("data", models.JSONField(blank=True, default=dict)),
             ],
             options={
-                'ordering': ['-time', '-id'],
-                'indexes': [models.Index(fields=['kind', 'time'], name='core_event_kind_ace86c_idx'), models.Index(fields=['subject', 'time'], name='core_event_subject_aace91_idx')],
+                "ordering": ["-time", "-id"],
+                "indexes": [
+                    models.Index(fields=["kind", "time"], name="core_event_kind_ace86c_idx"),
+                    models.Index(fields=["subject", "time"], name="core_event_subject_aace91_idx"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('component', models.CharField(max_length=40)),
-                ('host', models.CharField(max_length=80)),
-                ('pid', models.PositiveIntegerField()),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('beat_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('detail', models.JSONField(blank=True, default=dict)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("component", models.CharField(max_length=40)),
+                ("host", models.CharField(max_length=80)),
+                ("pid", models.PositiveIntegerField()),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("beat_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("detail", models.JSONField(blank=True, default=dict)),
             ],
             options={
-                'ordering': ['component'],
-                'constraints': [models.UniqueConstraint(fields=('component', 'host'), name='heartbeat_once_per_host')],
+                "ordering": ["component"],
+                "constraints": [models.UniqueConstraint(fields=("component", "host"), name="heartbeat_once_per_host")],
             },
         ),
         migrations.CreateModel(
-            name='Instrument',
+            name="Instrument",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('symbol', models.CharField(max_length=32, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('asset_class', models.CharField(choices=[('stock', 'stock'), ('etf', 'exchange-traded fund'), ('index', 'index'), ('future', 'future'), ('crypto', 'crypto')], max_length=12)),
-                ('exchange', models.CharField(blank=True, max_length=32)),
-                ('calendar', models.CharField(default='XNYS', help_text='Exchange calendar, such as XNYS.', max_length=16)),
-                ('currency', models.CharField(default='USD', max_length=3)),
-                ('tick_size', core.models.Money(decimal_places=10, default=Decimal('0.01'), help_text='Smallest price step; 0 means no rounding.', max_digits=28)),
-                ('lot_size', core.models.Money(decimal_places=10, default=Decimal('1'), max_digits=28)),
-                ('multiplier', core.models.Money(decimal_places=10, default=Decimal('1'), help_text='Money per point: 1 for shares, 20 for NQ.', max_digits=28)),
-                ('leverage_factor', core.models.Money(decimal_places=10, default=Decimal('1'), help_text='3 for a fund that moves three times its underlying each day.', max_digits=28)),
-                ('constructed', models.BooleanField(default=False, help_text='Computed by us from another series, not traded anywhere.')),
-                ('construction', models.TextField(blank=True, help_text='How a constructed series was made, in one sentence.')),
-                ('has_volume', models.BooleanField(default=True)),
-                ('underlying', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='derived', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("symbol", models.CharField(max_length=32, unique=True)),
+                ("name", models.CharField(max_length=120)),
+                (
+                    "asset_class",
+                    models.CharField(
+                        choices=[
+                            ("stock", "stock"),
+                            ("etf", "exchange-traded fund"),
+                            ("index", "index"),
+                            ("future", "future"),
+                            ("crypto", "crypto"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("exchange", models.CharField(blank=True, max_length=32)),
+                (
+                    "calendar",
+                    models.CharField(default="XNYS", help_text="Exchange calendar, such as XNYS.", max_length=16),
+                ),
+                ("currency", models.CharField(default="USD", max_length=3)),
+                (
+                    "tick_size",
+                    core.models.Money(
+                        decimal_places=10,
+                        default=Decimal("0.01"),
+                        help_text="Smallest price step; 0 means no rounding.",
+                        max_digits=28,
+                    ),
+                ),
+                ("lot_size", core.models.Money(decimal_places=10, default=Decimal("1"), max_digits=28)),
+                (
+                    "multiplier",
+                    core.models.Money(
+                        decimal_places=10,
+                        default=Decimal("1"),
+                        help_text="Money per point: 1 for shares, 20 for NQ.",
+                        max_digits=28,
+                    ),
+                ),
+                (
+                    "leverage_factor",
+                    core.models.Money(
+                        decimal_places=10,
+                        default=Decimal("1"),
+                        help_text="3 for a fund that moves three times its underlying each day.",
+                        max_digits=28,
+                    ),
+                ),
+                (
+                    "constructed",
+                    models.BooleanField(
+                        default=False, help_text="Computed by us from another series, not traded anywhere."
+                    ),
+                ),
+                (
+                    "construction",
+                    models.TextField(blank=True, help_text="How a constructed series was made, in one sentence."),
+                ),
+                ("has_volume", models.BooleanField(default=True)),
+                (
+                    "underlying",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="derived",
+                        to="core.instrument",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['symbol'],
+                "ordering": ["symbol"],
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_order_id', models.CharField(max_length=64, unique=True)),
-                ('decision_id', models.BigIntegerField(blank=True, db_index=True, null=True)),
-                ('decided_at', models.DateTimeField(help_text='Time of the bar on which it was decided.')),
-                ('side', models.CharField(choices=[('buy', 'buy'), ('sell', 'sell')], max_length=4)),
-                ('quantity_asked', core.models.Money(decimal_places=10, help_text='What the agent wanted, before the risk gate.', max_digits=28)),
-                ('quantity', core.models.Money(decimal_places=10, help_text='What the risk gate allowed.', max_digits=28)),
-                ('filled_quantity', core.models.Money(decimal_places=10, default=Decimal('0'), max_digits=28)),
-                ('status', models.CharField(choices=[('approved', 'approved, not yet sent'), ('denied', 'denied by the risk gate'), ('submitted', 'submitted'), ('accepted', 'accepted by the broker'), ('partially_filled', 'partially filled'), ('filled', 'filled'), ('canceled', 'canceled'), ('rejected', 'rejected by the broker'), ('expired', 'expired')], max_length=20)),
-                ('reason_code', models.CharField(blank=True, max_length=40)),
-                ('reason', models.CharField(blank=True, max_length=240)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('submitted_at', models.DateTimeField(blank=True, null=True)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='core.book')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("client_order_id", models.CharField(max_length=64, unique=True)),
+                ("decision_id", models.BigIntegerField(blank=True, db_index=True, null=True)),
+                ("decided_at", models.DateTimeField(help_text="Time of the bar on which it was decided.")),
+                ("side", models.CharField(choices=[("buy", "buy"), ("sell", "sell")], max_length=4)),
+                (
+                    "quantity_asked",
+                    core.models.Money(
+                        decimal_places=10, help_text="What the agent wanted, before the risk gate.", max_digits=28
+                    ),
+                ),
+                (
+                    "quantity",
+                    core.models.Money(decimal_places=10, help_text="What the risk gate allowed.", max_digits=28),
+                ),
+                ("filled_quantity", core.models.Money(decimal_places=10, default=Decimal("0"), max_digits=28)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("approved", "approved, not yet sent"),
+                            ("denied", "denied by the risk gate"),
+                            ("submitted", "submitted"),
+                            ("accepted", "accepted by the broker"),
+                            ("partially_filled", "partially filled"),
+                            ("filled", "filled"),
+                            ("canceled", "canceled"),
+                            ("rejected", "rejected by the broker"),
+                            ("expired", "expired"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("reason_code", models.CharField(blank=True, max_length=40)),
+                ("reason", models.CharField(blank=True, max_length=240)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("submitted_at", models.DateTimeField(blank=True, null=True)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="core.book"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="core.instrument"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Fill',
+            name="Fill",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('time', models.DateTimeField()),
-                ('execution_id', models.CharField(max_length=80)),
-                ('quantity', core.models.Money(decimal_places=10, help_text='Signed: positive bought, negative sold.', max_digits=28)),
-                ('price', core.models.Money(decimal_places=10, max_digits=28)),
-                ('commission', core.models.Money(decimal_places=10, max_digits=28)),
-                ('slippage', core.models.Money(decimal_places=10, help_text='Paid against the reference price, in account currency.', max_digits=28)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='core.book')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='core.instrument')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='core.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time", models.DateTimeField()),
+                ("execution_id", models.CharField(max_length=80)),
+                (
+                    "quantity",
+                    core.models.Money(
+                        decimal_places=10, help_text="Signed: positive bought, negative sold.", max_digits=28
+                    ),
+                ),
+                ("price", core.models.Money(decimal_places=10, max_digits=28)),
+                ("commission", core.models.Money(decimal_places=10, max_digits=28)),
+                (
+                    "slippage",
+                    core.models.Money(
+                        decimal_places=10,
+                        help_text="Paid against the reference price, in account currency.",
+                        max_digits=28,
+                    ),
+                ),
+                ("recorded_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="fills", to="core.book"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="fills", to="core.instrument"
+                    ),
+                ),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="fills", to="core.order"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-time', '-id'],
+                "ordering": ["-time", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Position',
+            name="Position",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('quantity', core.models.Money(decimal_places=10, default=Decimal('0'), max_digits=28)),
-                ('average_price', core.models.Money(decimal_places=10, default=Decimal('0'), max_digits=28)),
-                ('last_price', core.models.Money(decimal_places=10, default=Decimal('0'), help_text='Close of the last bar seen.', max_digits=28)),
-                ('last_time', models.DateTimeField(blank=True, null=True)),
-                ('opened_at', models.DateTimeField(blank=True, null=True)),
-                ('age_bars', models.PositiveIntegerField(default=0)),
-                ('realised_result', core.models.Money(decimal_places=10, default=Decimal('0'), help_text='Closed results after costs of closed parts.', max_digits=28)),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='positions', to='core.book')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='positions', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("quantity", core.models.Money(decimal_places=10, default=Decimal("0"), max_digits=28)),
+                ("average_price", core.models.Money(decimal_places=10, default=Decimal("0"), max_digits=28)),
+                (
+                    "last_price",
+                    core.models.Money(
+                        decimal_places=10, default=Decimal("0"), help_text="Close of the last bar seen.", max_digits=28
+                    ),
+                ),
+                ("last_time", models.DateTimeField(blank=True, null=True)),
+                ("opened_at", models.DateTimeField(blank=True, null=True)),
+                ("age_bars", models.PositiveIntegerField(default=0)),
+                (
+                    "realised_result",
+                    core.models.Money(
+                        decimal_places=10,
+                        default=Decimal("0"),
+                        help_text="Closed results after costs of closed parts.",
+                        max_digits=28,
+                    ),
+                ),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="positions", to="core.book"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="positions", to="core.instrument"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['instrument__symbol'],
+                "ordering": ["instrument__symbol"],
             },
         ),
         migrations.AddConstraint(
-            model_name='book',
-            constraint=models.UniqueConstraint(fields=('account', 'name'), name='book_name_once_per_account'),
+            model_name="book",
+            constraint=models.UniqueConstraint(fields=("account", "name"), name="book_name_once_per_account"),
         ),
         migrations.AddConstraint(
-            model_name='equitysnapshot',
-            constraint=models.UniqueConstraint(fields=('book', 'time'), name='equity_once_per_bar'),
+            model_name="equitysnapshot",
+            constraint=models.UniqueConstraint(fields=("book", "time"), name="equity_once_per_bar"),
         ),
         migrations.AddConstraint(
-            model_name='instrument',
-            constraint=models.CheckConstraint(condition=models.Q(('tick_size__gte', 0)), name='instrument_tick_not_negative'),
+            model_name="instrument",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("tick_size__gte", 0)), name="instrument_tick_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='instrument',
-            constraint=models.CheckConstraint(condition=models.Q(('lot_size__gt', 0)), name='instrument_lot_positive'),
+            model_name="instrument",
+            constraint=models.CheckConstraint(condition=models.Q(("lot_size__gt", 0)), name="instrument_lot_positive"),
         ),
         migrations.AddConstraint(
-            model_name='instrument',
-            constraint=models.CheckConstraint(condition=models.Q(('multiplier__gt', 0)), name='instrument_multiplier_positive'),
+            model_name="instrument",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("multiplier__gt", 0)), name="instrument_multiplier_positive"
+            ),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['book', 'status'], name='core_order_book_id_21ed4e_idx'),
+            model_name="order",
+            index=models.Index(fields=["book", "status"], name="core_order_book_id_21ed4e_idx"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['instrument', 'decided_at'], name='core_order_instrum_2dbf10_idx'),
+            model_name="order",
+            index=models.Index(fields=["instrument", "decided_at"], name="core_order_instrum_2dbf10_idx"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('filled_quantity__gte', 0), ('filled_quantity__lte', models.F('quantity')), ('quantity__gte', 0)), name='order_filled_within_quantity'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("filled_quantity__gte", 0), ("filled_quantity__lte", models.F("quantity")), ("quantity__gte", 0)
+                ),
+                name="order_filled_within_quantity",
+            ),
         ),
         migrations.AddIndex(
-            model_name='fill',
-            index=models.Index(fields=['book', 'time'], name='core_fill_book_id_0db3f3_idx'),
+            model_name="fill",
+            index=models.Index(fields=["book", "time"], name="core_fill_book_id_0db3f3_idx"),
         ),
         migrations.AddConstraint(
-            model_name='fill',
-            constraint=models.UniqueConstraint(fields=('execution_id', 'time'), name='fill_once'),
+            model_name="fill",
+            constraint=models.UniqueConstraint(fields=("execution_id", "time"), name="fill_once"),
         ),
         migrations.AddConstraint(
-            model_name='position',
-            constraint=models.UniqueConstraint(fields=('book', 'instrument'), name='position_once_per_book'),
+            model_name="position",
+            constraint=models.UniqueConstraint(fields=("book", "instrument"), name="position_once_per_book"),
         ),
     ]

@@ -50,12 +50,23 @@ def ledger() -> dict[str, Any]:
         "book": book,
         "order": order,
         "fill": Fill.objects.create(
-            order=order, book=book, instrument=instrument, time=DAY, execution_id="x-1", quantity=Decimal(37),
-            price=Decimal("27.03"), commission=Decimal(1), slippage=Decimal("0.15"),
+            order=order,
+            book=book,
+            instrument=instrument,
+            time=DAY,
+            execution_id="x-1",
+            quantity=Decimal(37),
+            price=Decimal("27.03"),
+            commission=Decimal(1),
+            slippage=Decimal("0.15"),
         ),
         "position": Position.objects.create(
-            book=book, instrument=instrument, quantity=Decimal(37), average_price=Decimal("27.03"),
-            last_price=Decimal("28.03"), opened_at=DAY,
+            book=book,
+            instrument=instrument,
+            quantity=Decimal(37),
+            average_price=Decimal("27.03"),
+            last_price=Decimal("28.03"),
+            opened_at=DAY,
         ),
         "equity": EquitySnapshot.objects.create(
             time=DAY, book=book, cash=49_000, equity=Decimal("50037"), exposure=0.0207, drawdown=0.0

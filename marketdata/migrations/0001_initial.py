@@ -6,104 +6,167 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='DataImport',
+            name="DataImport",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(help_text='File or package the rows came from.', max_length=240)),
-                ('source', models.CharField(max_length=32)),
-                ('sha256', models.CharField(max_length=64)),
-                ('interval_seconds', models.IntegerField(default=86400)),
-                ('n_rows', models.IntegerField(default=0)),
-                ('n_good', models.IntegerField(default=0)),
-                ('n_bad', models.IntegerField(default=0)),
-                ('problems', models.JSONField(blank=True, default=list, help_text='Bad rows: number, reason; at most 1,000.')),
-                ('first_time', models.DateTimeField(blank=True, null=True)),
-                ('last_time', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='imports', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="File or package the rows came from.", max_length=240)),
+                ("source", models.CharField(max_length=32)),
+                ("sha256", models.CharField(max_length=64)),
+                ("interval_seconds", models.IntegerField(default=86400)),
+                ("n_rows", models.IntegerField(default=0)),
+                ("n_good", models.IntegerField(default=0)),
+                ("n_bad", models.IntegerField(default=0)),
+                (
+                    "problems",
+                    models.JSONField(blank=True, default=list, help_text="Bad rows: number, reason; at most 1,000."),
+                ),
+                ("first_time", models.DateTimeField(blank=True, null=True)),
+                ("last_time", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="imports", to="core.instrument"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Stream',
+            name="Stream",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('desired_state', models.CharField(choices=[('running', 'running'), ('paused', 'paused'), ('stopped', 'stopped')], default='stopped', max_length=10)),
-                ('state', models.CharField(choices=[('stopped', 'stopped'), ('starting', 'starting'), ('waiting', 'waiting'), ('running', 'running'), ('paused', 'paused'), ('stopping', 'stopping'), ('finished', 'finished'), ('failed', 'failed')], default='stopped', max_length=10)),
-                ('state_reason', models.CharField(blank=True, max_length=400)),
-                ('lease_until', models.DateTimeField(blank=True, help_text='A launcher has claimed the row until then.', null=True)),
-                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
-                ('pid', models.PositiveIntegerField(blank=True, null=True)),
-                ('host', models.CharField(blank=True, max_length=80)),
-                ('n_restarts', models.PositiveIntegerField(default=0)),
-                ('settings_version', models.PositiveIntegerField(default=1, help_text='Raised whenever wanted settings change.')),
-                ('applied_version', models.PositiveIntegerField(default=0, help_text='The version the process has taken over.')),
-                ('name', models.SlugField(max_length=60, unique=True)),
-                ('source', models.CharField(choices=[('replay', 'replay of stored bars')], default='replay', max_length=12)),
-                ('interval_seconds', models.IntegerField(default=86400)),
-                ('bars_per_second', models.FloatField(default=1.0, help_text='Replay speed; 0 means as fast as the agents can go.')),
-                ('from_time', models.DateTimeField(help_text='First bar to publish.')),
-                ('to_time', models.DateTimeField(help_text='Last bar to publish.')),
-                ('cursor', models.DateTimeField(blank=True, help_text='Time of the last published bar.', null=True)),
-                ('published_at', models.DateTimeField(blank=True, null=True)),
-                ('instruments', models.ManyToManyField(related_name='streams', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "desired_state",
+                    models.CharField(
+                        choices=[("running", "running"), ("paused", "paused"), ("stopped", "stopped")],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("stopped", "stopped"),
+                            ("starting", "starting"),
+                            ("waiting", "waiting"),
+                            ("running", "running"),
+                            ("paused", "paused"),
+                            ("stopping", "stopping"),
+                            ("finished", "finished"),
+                            ("failed", "failed"),
+                        ],
+                        default="stopped",
+                        max_length=10,
+                    ),
+                ),
+                ("state_reason", models.CharField(blank=True, max_length=400)),
+                (
+                    "lease_until",
+                    models.DateTimeField(blank=True, help_text="A launcher has claimed the row until then.", null=True),
+                ),
+                ("heartbeat_at", models.DateTimeField(blank=True, null=True)),
+                ("pid", models.PositiveIntegerField(blank=True, null=True)),
+                ("host", models.CharField(blank=True, max_length=80)),
+                ("n_restarts", models.PositiveIntegerField(default=0)),
+                (
+                    "settings_version",
+                    models.PositiveIntegerField(default=1, help_text="Raised whenever wanted settings change."),
+                ),
+                (
+                    "applied_version",
+                    models.PositiveIntegerField(default=0, help_text="The version the process has taken over."),
+                ),
+                ("name", models.SlugField(max_length=60, unique=True)),
+                (
+                    "source",
+                    models.CharField(choices=[("replay", "replay of stored bars")], default="replay", max_length=12),
+                ),
+                ("interval_seconds", models.IntegerField(default=86400)),
+                (
+                    "bars_per_second",
+                    models.FloatField(default=1.0, help_text="Replay speed; 0 means as fast as the agents can go."),
+                ),
+                ("from_time", models.DateTimeField(help_text="First bar to publish.")),
+                ("to_time", models.DateTimeField(help_text="Last bar to publish.")),
+                ("cursor", models.DateTimeField(blank=True, help_text="Time of the last published bar.", null=True)),
+                ("published_at", models.DateTimeField(blank=True, null=True)),
+                ("instruments", models.ManyToManyField(related_name="streams", to="core.instrument")),
             ],
             options={
-                'ordering': ['name'],
+                "ordering": ["name"],
             },
         ),
         migrations.CreateModel(
-            name='Subscription',
+            name="Subscription",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('subscriber', models.CharField(help_text='Such as agent:3.', max_length=80)),
-                ('active', models.BooleanField(default=False, help_text='Off: the stream does not wait for it.')),
-                ('acknowledged', models.DateTimeField(blank=True, help_text='Last bar it has dealt with.', null=True)),
-                ('stream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='marketdata.stream')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("subscriber", models.CharField(help_text="Such as agent:3.", max_length=80)),
+                ("active", models.BooleanField(default=False, help_text="Off: the stream does not wait for it.")),
+                ("acknowledged", models.DateTimeField(blank=True, help_text="Last bar it has dealt with.", null=True)),
+                (
+                    "stream",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="subscriptions",
+                        to="marketdata.stream",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['stream', 'subscriber'],
+                "ordering": ["stream", "subscriber"],
             },
         ),
         migrations.CreateModel(
-            name='Bar',
+            name="Bar",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('time', models.DateTimeField()),
-                ('interval_seconds', models.IntegerField(default=86400)),
-                ('open', models.FloatField()),
-                ('high', models.FloatField()),
-                ('low', models.FloatField()),
-                ('close', models.FloatField()),
-                ('volume', models.FloatField()),
-                ('source', models.CharField(max_length=32)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='bars', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("time", models.DateTimeField()),
+                ("interval_seconds", models.IntegerField(default=86400)),
+                ("open", models.FloatField()),
+                ("high", models.FloatField()),
+                ("low", models.FloatField()),
+                ("close", models.FloatField()),
+                ("volume", models.FloatField()),
+                ("source", models.CharField(max_length=32)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="bars", to="core.instrument"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('instrument', 'interval_seconds', 'time'), name='bar_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("instrument", "interval_seconds", "time"), name="bar_once")
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='stream',
-            constraint=models.CheckConstraint(condition=models.Q(('bars_per_second__gte', 0)), name='stream_speed_not_negative'),
+            model_name="stream",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("bars_per_second__gte", 0)), name="stream_speed_not_negative"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='stream',
-            constraint=models.CheckConstraint(condition=models.Q(('from_time__lte', models.F('to_time'))), name='stream_from_before_to'),
+            model_name="stream",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("from_time__lte", models.F("to_time"))), name="stream_from_before_to"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.UniqueConstraint(fields=('stream', 'subscriber'), name='subscribed_once'),
+            model_name="subscription",
+            constraint=models.UniqueConstraint(fields=("stream", "subscriber"), name="subscribed_once"),
         ),
     ]

@@ -6,45 +6,74 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('core', '0001_initial'),
+        ("core", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='KillSwitchState',
+            name="KillSwitchState",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('engaged', models.BooleanField()),
-                ('reason', models.CharField(max_length=240)),
-                ('actor', models.CharField(max_length=80)),
-                ('close_positions', models.BooleanField(default=False)),
-                ('n_canceled_orders', models.PositiveIntegerField(default=0)),
-                ('took_ms', models.FloatField(default=0)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='kill_switch_states', to='core.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("engaged", models.BooleanField()),
+                ("reason", models.CharField(max_length=240)),
+                ("actor", models.CharField(max_length=80)),
+                ("close_positions", models.BooleanField(default=False)),
+                ("n_canceled_orders", models.PositiveIntegerField(default=0)),
+                ("took_ms", models.FloatField(default=0)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="kill_switch_states",
+                        to="core.account",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'get_latest_by': 'id',
+                "ordering": ["-id"],
+                "get_latest_by": "id",
             },
         ),
         migrations.CreateModel(
-            name='Limits',
+            name="Limits",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('max_position_weight', models.FloatField(default=1.0, help_text="Largest position as a share of its book's equity.")),
-                ('max_gross_exposure', models.FloatField(default=1.0, help_text="All positions together, as a share of the account's equity.")),
-                ('max_bars_behind', models.PositiveIntegerField(default=0, help_text='A decision on data this many bars old is still fresh.')),
-                ('updated_at', models.DateTimeField(auto_now=True)),
-                ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='limits', to='core.account')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "max_position_weight",
+                    models.FloatField(default=1.0, help_text="Largest position as a share of its book's equity."),
+                ),
+                (
+                    "max_gross_exposure",
+                    models.FloatField(
+                        default=1.0, help_text="All positions together, as a share of the account's equity."
+                    ),
+                ),
+                (
+                    "max_bars_behind",
+                    models.PositiveIntegerField(
+                        default=0, help_text="A decision on data this many bars old is still fresh."
+                    ),
+                ),
+                ("updated_at", models.DateTimeField(auto_now=True)),
+                (
+                    "account",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="limits", to="core.account"
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'limits',
-                'constraints': [models.CheckConstraint(condition=models.Q(('max_gross_exposure__gt', 0), ('max_position_weight__gt', 0)), name='limits_positive')],
+                "verbose_name_plural": "limits",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("max_gross_exposure__gt", 0), ("max_position_weight__gt", 0)),
+                        name="limits_positive",
+                    )
+                ],
             },
         ),
     ]

@@ -144,6 +144,12 @@ def word(value: Any) -> str:
 
 
 @register.filter
+def done(label: Any) -> str:
+    """What was decided, as done: hold is "held"."""
+    return {"hold": "held", "buy": "bought", "sell": "sold"}.get(str(label), "decided differently")
+
+
+@register.filter
 def duration(seconds: Any) -> str:
     """4 min 12 s"""
     converted = number(seconds)

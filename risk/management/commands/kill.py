@@ -14,7 +14,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("reason", help="Why, in a few words; it is kept in the journal.")
         parser.add_argument("--account", help="Name of one account; all accounts when left out.")
-        parser.add_argument("--close-positions", action="store_true", help="Also close every position at the next open.")
+        parser.add_argument(
+            "--close-positions", action="store_true", help="Also close every position at the next open."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         for account in accounts_named(options["account"]):

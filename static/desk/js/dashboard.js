@@ -60,7 +60,7 @@ function panToThePast(view, url) {
   let busy = false;
   let ended = false;
   view.chart.timeScale().subscribeVisibleLogicalRangeChange(async (range) => {
-    if (!range || range.from > 10 || busy || ended || !view.bars.length) return;
+    if (!range || range.from > 10 || !view.touched || busy || ended || !view.bars.length) return;
     busy = true;
     const answer = await fetch(`${url}?before=${view.bars[0][0]}`).catch(() => null);
     if (answer?.ok) ended = view.prepend(await answer.json()) === 0;

@@ -21,7 +21,7 @@ function draw(element, data) {
   chart.panes()[0].setStretchFactor(75);
   chart.panes()[1].setStretchFactor(25);
   chart.timeScale().fitContent();
-  requestAnimationFrame(() => requestAnimationFrame(() => chart.timeScale().fitContent()));
+  chart.timeScale().subscribeSizeChange(() => chart.timeScale().fitContent());
   element.deskChart = chart;
   for (const button of document.querySelectorAll("[data-scale]")) button.addEventListener("click", () => scale(button, policy));
 }

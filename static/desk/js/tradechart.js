@@ -19,8 +19,12 @@ export class TradeChart {
     this.lane = data.lane;
     this.setAll();
     this.showLatest();
-    // Once more when the chart has taken its final size: a resize keeps the width of a bar, not the range.
-    requestAnimationFrame(() => requestAnimationFrame(() => this.showLatest()));
+    // A resize keeps the width of a bar, not the range: until somebody zooms or pans, show the latest bars again.
+    this.touched = false;
+    for (const kind of ["pointerdown", "wheel", "touchstart"]) {
+      element.addEventListener(kind, () => { this.touched = true; }, { passive: true });
+    }
+    this.chart.timeScale().subscribeSizeChange(() => this.touched || this.showLatest());
   }
 
   addSeries() {

@@ -1,9 +1,10 @@
 """`manage.py up`: prepare what is missing and run the whole desk in the foreground; `make up` calls it."""
 
+import fcntl
 import logging
 import socket
 from datetime import timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management import call_command
@@ -29,6 +30,7 @@ class Command(BaseCommand):
         found = watchdog.running()
         if found:
             raise CommandError(f"the desk is already running at {found['url']}; `make down` stops it")
+        self._only_one = only_one()
         self._end_left_overs()
         try:
             use_address(database.ensure_running(log=self._say))
@@ -64,6 +66,21 @@ class Command(BaseCommand):
         else:
             self._say(f"  Sign in as        {FIRST_OPERATOR}, with the password shown at the first start")
         self._say("  Ctrl-C stops everything; the next start goes on where it was.\n")
+
+
+def only_one() -> TextIO:
+    """Hold the lock of this folder's desk until the process ends, whatever ends it.
+
+    Raises: CommandError if another `up` is already preparing or running the desk here.
+    """
+    settings.LOCAL_DIR.mkdir(parents=True, exist_ok=True)
+    handle = (settings.LOCAL_DIR / "up.lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        raise CommandError("the desk is already being started here; wait for it, or stop it with `make down`") from None
+    return handle
 
 
 def free_port(host: str, wanted: int) -> int:
