@@ -121,12 +121,20 @@ class Execution:
                 "reason": verdict.reason[:240],
             },
         )
-        if created and denied:
-            message = f"Order for {abs(asked):g} {self.instrument.symbol} denied. {verdict.reason}"
+        if created and denied and not self._told_before(order):
+            message = f"Order for {abs(asked):g} {self.instrument.symbol} denied: {verdict.reason}"
             level = Event.Level.ATTENTION
             record("order.denied", message, level=level, actor=self.book.name, subject=f"order:{order.pk}")
         notify("order", book=self.book.pk)
         return None if denied else order
+
+    def _told_before(self, order: Order) -> bool:
+        """Whether the order before this one was stopped by the kill switch too: one line in the journal says it."""
+        before = (
+            Order.objects.filter(book=self.book, instrument=self.instrument, pk__lt=order.pk).order_by("-pk").first()
+        )
+        stopped = order.reason_code == "KILL_SWITCH"
+        return stopped and before is not None and before.reason_code == order.reason_code
 
     @transaction.atomic
     def send(self, order: Order) -> None:

@@ -45,6 +45,10 @@ class Check:
     detail: str
 
 
+# These make an order smaller; their detail is a pair of numbers and needs the rule's name beside it.
+SIZE_CODES = ("POSITION_LIMIT", "EXPOSURE_LIMIT")
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The gate's answer: quantity to hold after the order, and why."""
@@ -57,7 +61,10 @@ class Verdict:
     @property
     def reason(self) -> str:
         """The first failed check in words, empty when all passed."""
-        return next((f"{c.name}: {c.detail}" for c in self.checks if not c.passed), "")
+        failed = next((check for check in self.checks if not check.passed), None)
+        if failed is None:
+            return ""
+        return f"{failed.name}: {failed.detail}" if failed.code in SIZE_CODES else failed.detail
 
 
 def judge(intent: Intent, limits: GateLimits | None) -> Verdict:
@@ -116,11 +123,13 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
     stopped = intent.kill_switch_engaged and not closes
     behind = intent.bars_behind
     fresh = limits is not None and behind is not None and 0 <= behind <= limits.max_bars_behind
-    freshness = "the feed's state is unknown" if behind is None else f"{behind} bars behind the feed"
+    freshness = "what the feed has published is unknown" if behind is None else f"{behind} bars behind the feed"
     # Without equity nothing may grow, but what is left must be allowed to go.
     money = intent.book_equity > 0 or _reduces(intent)
     return [
-        Check("KILL_SWITCH", "Trading is not stopped", not stopped, "stopped by a person" if stopped else "on"),
+        Check(
+            "KILL_SWITCH", "Trading is allowed", not stopped, "trading was stopped by a person" if stopped else "yes"
+        ),
         Check(
             "NO_LIMITS",
             "Limits are set",
@@ -134,7 +143,7 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
             not intent.live or intent.live_allowed,
             "live trading is not switched on for this desk" if intent.live and not intent.live_allowed else "ok",
         ),
-        Check("NO_EQUITY", "Money is there", money, f"equity {intent.book_equity:,.2f}"),
+        Check("NO_EQUITY", "Money is there", money, f"the book is worth {intent.book_equity:,.2f}"),
     ]
 
 

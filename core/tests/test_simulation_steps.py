@@ -156,9 +156,23 @@ market_rules = st.builds(
 )
 
 
+RANDOM_MARKETS = (st.lists(bar, min_size=1, max_size=25), market_rules, st.integers(0, 4000))
+
+
 @settings(max_examples=400, deadline=None, derandomize=True)
-@given(st.lists(bar, min_size=1, max_size=25), market_rules, st.integers(0, 4000))
+@given(*RANDOM_MARKETS)
 def test_kernel_agrees_with_the_plain_reference(bars, rules, first_day):
+    agree(bars, rules, first_day)
+
+
+@pytest.mark.slow
+@settings(max_examples=10_000, deadline=None, derandomize=True)
+@given(*RANDOM_MARKETS)
+def test_kernel_agrees_with_the_plain_reference_ten_thousand_times(bars, rules, first_day):
+    agree(bars, rules, first_day)
+
+
+def agree(bars, rules, first_day):
     open_, close, volume, decisions = (np.array(column) for column in zip(*bars, strict=True))
     fees = fees_for(np.datetime64("2017-01-01") + first_day + np.arange(len(bars)))
     *series, fees = validate_bars(open_, close, volume, fees)

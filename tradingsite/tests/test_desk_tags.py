@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from tradingsite import pictures
 from tradingsite.templatetags import desk
 
 T = "\u202f"
@@ -55,20 +56,20 @@ def test_a_sentence_cannot_bring_markup():
 
 
 def test_a_meter_stays_within_its_track():
-    assert 'width="100.0%"' in desk.meter(3, 1)
-    assert 'width="0.0%"' in desk.meter(-1, 1)
-    assert 'width="50.0%"' in desk.meter(1, 2)
+    assert 'width="100.0%"' in pictures.meter(3, 1)
+    assert 'width="0.0%"' in pictures.meter(-1, 1)
+    assert 'width="50.0%"' in pictures.meter(1, 2)
 
 
 def test_a_bar_around_zero_grows_to_its_side():
     # half of the largest: a quarter of the whole width, left of the middle when negative
-    assert 'x="25.00%" width="25.00%"' in desk.zero_bar(-0.5, 1)
-    assert 'x="50.00%" width="25.00%"' in desk.zero_bar(0.5, 1)
+    assert 'x="25.00%" width="25.00%"' in pictures.zero_bar(-0.5, 1)
+    assert 'x="50.00%" width="25.00%"' in pictures.zero_bar(0.5, 1)
 
 
 def test_a_picture_needs_two_points():
-    assert desk.picture([1.0]) == ""
-    assert "<polyline" in desk.picture([1.0, 2.0])
+    assert pictures.picture([1.0]) == ""
+    assert "<polyline" in pictures.picture([1.0, 2.0])
 
 
 def test_every_module_is_in_the_import_map(settings):

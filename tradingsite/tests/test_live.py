@@ -4,6 +4,7 @@ import asyncio
 
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
@@ -115,3 +116,4 @@ async def test_the_web_process_gives_a_sign_of_life():
                 await asyncio.sleep(0.1)
     finally:
         await listener.stop()
+        await sync_to_async(connections.close_all)()

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agents.benches import BENCHES
+from core.commands import DeskCommand
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Measure ours against a peer in one run and print JSON: value, unit, baseline, ratio."
 
     def add_arguments(self, parser: CommandParser) -> None:

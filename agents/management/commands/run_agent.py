@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agents.models import Agent
 from agents.runtime import AgentProcess
+from core.commands import DeskCommand
 from core.jobs import hold
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Run one agent until it is stopped."
     requires_system_checks = []  # checked when the desk starts; a job should be at work at once
 

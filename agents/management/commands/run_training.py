@@ -4,20 +4,21 @@ import time
 from typing import Any
 
 import sqlalchemy.exc
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import OperationalError
 from django.utils import timezone
 
 from agents.configuration import ConfigurationError
 from agents.models import TrainingRun
 from agents.registry import ModelRefused
+from core.commands import DeskCommand
 from core.jobs import Job, JobFailedError, LockLostError, hold
 from core.models import JobRow
 
 ASK_EVERY_SECONDS = 0.5
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Carry out one training run, or go on with it."
     requires_system_checks = []  # checked when the desk starts; a job should be at work at once
 

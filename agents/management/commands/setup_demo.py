@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from agents.demo import setup_demo
+from core.commands import DeskCommand
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Import real demo bars and create the two demo agents. Does nothing where they exist."
 
     def handle(self, *args: Any, **options: Any) -> None:

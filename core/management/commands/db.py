@@ -6,15 +6,16 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from core import database
+from core.commands import DeskCommand
 
 ACTIONS = ("up", "down", "status", "psql")
 MODES = ("smart", "fast", "immediate")
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Database: `db up` starts it, `db down` stops it, `db status` describes it, `db psql -- …` opens psql."
     # The database may be down, and without tables: nothing may be checked before the command runs.
     requires_system_checks: list[str] = []

@@ -6,9 +6,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
+from core.commands import DeskCommand
 from core.models import Instrument
 from marketdata.csv_import import SIZE_LIMIT_BYTES, CsvRefused, read_file
 from marketdata.ingest import Prepared, prepare, store
@@ -47,7 +48,7 @@ def _symbol(text: str) -> str:
     return symbol
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = (
         "Import bars from a CSV file with the columns time (or date), open, high, low, close and, if known, volume. "
         "Good rows are imported, bad rows are counted and listed. Ends with 0 if at least one row was imported."

