@@ -193,7 +193,7 @@ def positions(account: Account | None) -> list[Position]:
     return list(rows.select_related("instrument", "book", "book__agent"))
 
 
-def events(feed: str = "", limit: int = 8) -> list[Event]:
+def events(feed: str = "", limit: int = 6) -> list[Event]:
     """The newest lines of the journal, all or one feed of FEEDS."""
     rows = Event.objects.all()
     if feed in FEEDS:
