@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.models import Backtest
-from agents.verdict import as_number, bars_per_year, sharpe_range, verdict
+from agents.verdict import as_number, bars_per_year, doubt, sharpe_range, verdict
 
 MOST_POINTS = 2000
 MOST_TRADES = 100
@@ -40,10 +40,9 @@ def sure_range(backtest: Backtest) -> tuple[float, float] | None:
     return sharpe_range(sharpe, backtest.n_bars, bars_per_year(backtest.n_bars, days))
 
 
-def may_be_luck(backtest: Backtest) -> bool:
-    """Whether a Sharpe ratio of 0 lies within that range."""
-    sure = sure_range(backtest)
-    return sure is None or sure[0] <= 0 <= sure[1]
+def doubt_of(backtest: Backtest) -> str:
+    """The first thing to say against it, in two or three words; empty when there is none."""
+    return doubt(backtest.metrics, backtest.baseline_metrics, sure=sure_range(backtest))
 
 
 def rewards(components: dict[str, Any]) -> dict[str, Any]:

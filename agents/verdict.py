@@ -58,6 +58,21 @@ def verdict(
     return [sentence for sentence in sentences if sentence]
 
 
+def doubt(metrics: dict[str, Any], baseline: dict[str, Any], *, sure: tuple[float, float] | None) -> str:
+    """The first thing to say against a result, in two or three words; empty when there is none.
+
+    Losing money comes before earning less than holding, that before a Sharpe ratio whose range includes 0.
+    """
+    earned, held = as_number(metrics.get("total_return")), as_number(baseline.get("total_return"))
+    if earned is None:
+        return "not measured"
+    if earned < 0:
+        return "lost money"
+    if held is not None and earned < held:
+        return "less than holding"
+    return "may be luck" if sure is None or sure[0] <= 0 <= sure[1] else ""
+
+
 def _result(earned: float, held: float | None, depth: Any, held_depth: Any) -> str:
     text = f"It {_gained(earned)} after costs"
     if held is not None:

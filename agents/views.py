@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from agents.charts import chart
 from agents.dashboard import PANELS, AgentView, agent_views, panel, replay
 from agents.models import Agent, Backtest
-from agents.reports import may_be_luck, small_curves
+from agents.reports import doubt_of, small_curves
 from core.models import Account, Fill, Order
 
 DASHBOARD_PANELS = ("stats", "agents", "positions", "trades", "events", "health", "training", "backtests")
@@ -52,8 +52,8 @@ def panel_view(request: HttpRequest, name: str) -> HttpResponse:
 
 
 def _reports(backtests: list[Backtest]) -> list[tuple[Any, ...]]:
-    """Backtests, whether each may be luck, and a small picture."""
-    return [(row, may_be_luck(row), small_curves(row)) for row in backtests]
+    """Backtests, what speaks against each, and a small picture."""
+    return [(row, doubt_of(row), small_curves(row)) for row in backtests]
 
 
 def chart_data(request: HttpRequest, agent_id: int) -> JsonResponse:

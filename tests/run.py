@@ -13,18 +13,17 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from core import database  # noqa: E402
-from core.database.locations import locations  # noqa: E402
 
 
 def main() -> int:
     """Prepare, run pytest, put everything away. Returns: pytest's exit code."""
     install_chromium()
-    if not os.environ.get("DATABASE_URL"):
-        # The unpacked programs are shared with the desk; data, port and password are not.
-        os.environ["DESK_DATABASE_BINARIES"] = str(locations().binaries)
-        os.environ["DESK_LOCAL_DIR"] = str(PROJECT / ".local" / "test")
-        os.environ["DESK_DATABASE_FSYNC"] = "off"
     try:
+        if not os.environ.get("DATABASE_URL"):
+            # The unpacked programs are shared with the desk; data, port and password are not.
+            os.environ["DESK_DATABASE_BINARIES"] = str(database.ensure_installed())
+            os.environ["DESK_LOCAL_DIR"] = str(PROJECT / ".local" / "test")
+            os.environ["DESK_DATABASE_FSYNC"] = "off"
         database.ensure_running()
     except database.DatabaseUnavailable as error:
         print(error, file=sys.stderr)

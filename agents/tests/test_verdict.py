@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.verdict import bars_per_year, sharpe_range, verdict
+from agents.verdict import bars_per_year, doubt, sharpe_range, verdict
 
 GOOD = {"total_return": 0.59, "max_drawdown": 0.13, "sharpe_ratio": 0.92, "n_trades": 12}
 HOLD = {"total_return": 0.24, "max_drawdown": 0.32}
@@ -45,3 +45,11 @@ def test_without_a_result_it_claims_nothing():
     assert verdict({}, HOLD, sure=None, n_trials=4, unseen=True) == [
         "It has no result: the policy's equity was not measured."
     ]
+
+
+def test_doubt_names_the_worst_first():
+    assert doubt({"total_return": -0.01}, {"total_return": -0.5}, sure=(0.1, 0.9)) == "lost money"
+    assert doubt({"total_return": 0.1}, {"total_return": 0.2}, sure=(0.1, 0.9)) == "less than holding"
+    assert doubt({"total_return": 0.3}, {"total_return": 0.2}, sure=(-0.1, 0.9)) == "may be luck"
+    assert doubt({"total_return": 0.3}, {"total_return": 0.2}, sure=(0.1, 0.9)) == ""
+    assert doubt({}, {}, sure=None) == "not measured"

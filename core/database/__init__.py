@@ -8,6 +8,7 @@ from core.database.errors import DatabaseUnavailable
 from core.database.server import (
     DatabaseStatus,
     database_url,
+    ensure_installed,
     ensure_running,
     psql_command,
     psql_environment,
@@ -20,6 +21,7 @@ __all__ = [
     "DatabaseStatus",
     "DatabaseUnavailable",
     "database_url",
+    "ensure_installed",
     "ensure_running",
     "psql_command",
     "psql_environment",

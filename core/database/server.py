@@ -72,6 +72,19 @@ def ensure_running(*, log: Callable[[str], None] = print) -> DatabaseAddress:
         return _open(places)
 
 
+def ensure_installed(*, log: Callable[[str], None] = print) -> Path:
+    """Unpack the embedded server's programs when they are not there; nothing is initialised or started.
+
+    Returns: their folder. Raises: DatabaseUnavailable, saying what to do.
+    """
+    places = locations()
+    account = server_account(places.data, log=log)
+    prepare_folders(places, account)
+    with lock(places, log=log):
+        ensure_unpacked(places.binaries, log=log)
+    return places.binaries
+
+
 def stop(*, mode: str = "fast", log: Callable[[str], None] = print) -> bool:
     """Stop the embedded server; True when one was running.
 
