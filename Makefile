@@ -23,7 +23,7 @@ test: lint $(VENV)/dev-installed ## Set up and run all tests
 	$(BIN)/python tests/run.py $(TESTS)
 
 test-slow: $(VENV)/dev-installed ## Run the long proofs
-	$(BIN)/python tests/run.py -m slow -n 0 $(TESTS)
+	$(BIN)/python tests/run.py -m slow $(TESTS)
 
 bench: $(VENV)/runtime-installed ## Measure; NAME=... picks one
 	$(MANAGE) bench $(NAME)

@@ -1,6 +1,7 @@
 """Runs the tests on a database server of their own, so that a running desk's data and port are never touched.
 
-Usage: run.py [pytest arguments]. With DATABASE_URL set that server is used instead.
+Usage: run.py [pytest arguments]. With DATABASE_URL set that server is used instead. Without arguments everything but
+the slow proofs runs: first what may run side by side, then, one by one, what drives a browser or a whole desk.
 """
 
 import os
@@ -13,6 +14,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from core import database  # noqa: E402
+
+ROUNDS = [
+    ["-n", "2", "--dist", "loadfile", "-m", "not slow and not browser and not desk"],
+    ["-m", "not slow and (browser or desk)"],
+]
 
 
 def main() -> int:
@@ -29,7 +35,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     try:
-        return subprocess.call([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=PROJECT)
+        rounds = [sys.argv[1:]] if sys.argv[1:] else ROUNDS
+        return max(subprocess.call([sys.executable, "-m", "pytest", *arguments], cwd=PROJECT) for arguments in rounds)
     finally:
         database.stop()
 

@@ -18,7 +18,7 @@ from tests.running_desk import PROJECT, RunningDesk, own_environment, run, wait_
 N_BARS = 220
 BARS_PER_SECOND = 3.0
 
-pytestmark = [pytest.mark.desk, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.desk]
 
 
 @pytest.fixture(scope="module")

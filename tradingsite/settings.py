@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import environ
+from django.templatetags.static import static
 
 from core.database import database_url
 from core.database.locations import local_dir
@@ -160,6 +161,9 @@ UNFOLD = {
     "SITE_SYMBOL": "candlestick_chart",
     "THEME": "dark",
     "SHOW_HISTORY": True,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("desk/favicon.svg")},
+    ],
 }
 
 LOGGING = {

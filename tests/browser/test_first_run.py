@@ -9,7 +9,7 @@ import pytest
 from tests.browser.conftest import SHOTS
 from tests.running_desk import RunningDesk, own_environment, wait_for
 
-pytestmark = [pytest.mark.browser, pytest.mark.desk, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser, pytest.mark.desk]
 
 WIDTHS = {1440: 1000, 390: 844}
 PAGES = ("/", "/agents/", "/decisions/", "/orders/", "/training/", "/backtests/", "/logs/")

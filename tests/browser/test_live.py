@@ -9,7 +9,7 @@ from core.notices import notify
 from marketdata.models import Stream
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 
 CHART = "document.querySelector('#chart').deskChart"
 MARK = f"""(() => {{

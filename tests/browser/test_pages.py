@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from tests import factories
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [pytest.mark.browser]
 
 WIDTHS = (1440, 390)
 MOST_KILOBYTES = 350
