@@ -25,7 +25,7 @@ STEPS = {
 
 def decision_list(request: HttpRequest) -> HttpResponse:
     """Newest first, by agent and verdict."""
-    rows = Decision.objects.select_related("agent", "instrument").order_by("-time", "-id")
+    rows = Decision.objects.select_related("agent", "instrument").order_by("-id")
     agent, verdict = request.GET.get("agent", ""), request.GET.get("verdict", "")
     if agent:
         rows = rows.filter(agent__name=agent)

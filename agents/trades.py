@@ -35,22 +35,22 @@ class Trade:
 
 
 def recent_trades(account_id: int | None, limit: int | None = None) -> list[Trade]:
-    """Closed round trips of an account's books, newest exit first; all of them without a limit."""
+    """Closed round trips of an account's books, the one booked last first; all of them without a limit.
+
+    By booking and not by market time: replays of different years run side by side.
+    """
     groups: dict[tuple[int, int], list[PlainFill]] = defaultdict(list)
     names: dict[tuple[int, int], tuple[Instrument, Book]] = {}
+    booked: dict[tuple[int, int, Any], int] = {}
     fills = Fill.objects.filter(book__account=account_id).select_related("instrument", "book").order_by("time", "id")
     for fill in fills:
         key = (fill.book_id, fill.instrument_id)
         groups[key].append(PlainFill(fill.time, float(fill.quantity), float(fill.price), float(fill.commission)))
-        names[key] = (fill.instrument, fill.book)
+        names[key], booked[(*key, fill.time)] = (fill.instrument, fill.book), fill.pk
     trades = [Trade(trip, *names[key]) for key, rows in groups.items() for trip in _trips(rows, names[key][0])]
-    trades.sort(key=_exit_time, reverse=True)
+    trades.sort(key=lambda trade: booked[trade.book.pk, trade.instrument.pk, trade.trip.exit_time], reverse=True)
     return trades[:limit]
 
 
 def _trips(rows: list[PlainFill], instrument: Instrument) -> list[RoundTrip]:
     return round_trips(rows, float(instrument.multiplier))
-
-
-def _exit_time(trade: Trade) -> Any:
-    return trade.trip.exit_time

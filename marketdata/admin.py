@@ -5,14 +5,14 @@ import math
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from unfold.admin import ModelAdmin
 
+from core.admin_display import HistoryAdmin, ReadableAdmin
 from marketdata import control
-from marketdata.models import DataImport, Stream
+from marketdata.models import DataImport, Stream, Subscription
 
 
 @admin.register(DataImport)
-class DataImportAdmin(ModelAdmin):
+class DataImportAdmin(HistoryAdmin):
     """What was imported and which rows were bad. A record of the past: nothing here can be changed."""
 
     list_display = ("name", "instrument", "source", "n_good", "n_bad", "first_time", "last_time", "created_at")
@@ -20,14 +20,14 @@ class DataImportAdmin(ModelAdmin):
     search_fields = ("name", "instrument__symbol", "sha256")
     list_select_related = ("instrument",)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
 
-    def has_change_permission(self, request: HttpRequest, obj: DataImport | None = None) -> bool:
-        return False
+@admin.register(Subscription)
+class SubscriptionAdmin(HistoryAdmin):
+    """Who must have dealt with a bar before a replay goes on; agents keep these rows themselves."""
 
-    def has_delete_permission(self, request: HttpRequest, obj: DataImport | None = None) -> bool:
-        return False
+    list_display = ("subscriber", "stream", "active", "acknowledged")
+    list_filter = ("stream", "active")
+    list_select_related = ("stream",)
 
 
 class SpeedForm(forms.ModelForm):
@@ -45,7 +45,7 @@ class SpeedForm(forms.ModelForm):
 
 
 @admin.register(Stream)
-class StreamAdmin(ModelAdmin):
+class StreamAdmin(ReadableAdmin):
     """A stream's speed can be changed while it runs; starting and stopping is done with its buttons on the desk."""
 
     form = SpeedForm
