@@ -58,12 +58,12 @@ $(VENV)/bin/python:
 
 # torch first and by itself: otherwise pip takes a build with gigabytes of CUDA along, also where there is no such card.
 $(VENV)/torch-installed: $(VENV)/bin/python constraints.txt
-	@echo "Installing torch ..."
+	@echo "Installing torch (about 200 MB where there is no NVIDIA card) ..."
 	@bash scripts/install_torch.sh $(BIN)/python
 	@touch $@
 
 $(VENV)/runtime-installed: $(VENV)/torch-installed pyproject.toml constraints.txt
-	@echo "Installing the desk's packages ..."
+	@echo "Installing the desk's packages (about 250 MB, a minute or two) ..."
 	@$(PIP) $$($(BIN)/python scripts/requirements.py demo)
 	@touch $@
 

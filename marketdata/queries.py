@@ -115,12 +115,6 @@ def last_bar(instrument_id: int, interval_seconds: int, end: datetime | None = N
     return (bars if end is None else bars.filter(time__lte=end)).order_by("-time").first()
 
 
-def bar_at_or_after(instrument_id: int, interval_seconds: int, time: datetime) -> Bar | None:
-    """The oldest bar that starts at or after `time`, or None."""
-    bars = Bar.objects.filter(instrument_id=instrument_id, interval_seconds=interval_seconds, time__gte=time)
-    return bars.order_by("time").first()
-
-
 def next_bar_times(
     instrument_ids: Sequence[int], interval_seconds: int, after: datetime | None, until: datetime, limit: int
 ) -> list[datetime]:

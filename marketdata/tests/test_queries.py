@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from core.models import Instrument
 from marketdata.models import Bar
-from marketdata.queries import bar_at_or_after, chart_bars, copy_bars, last_bar, load_bars, next_bar_times
+from marketdata.queries import chart_bars, copy_bars, last_bar, load_bars, next_bar_times
 from marketdata.series import BarSeries
 
 DAY = 86_400
@@ -92,13 +92,10 @@ def test_a_chart_shows_nothing_after_its_end(instrument):
 
 
 def test_last_bar_and_first_bar_from_a_time_on(instrument):
-    assert last_bar(instrument.pk, DAY) is None and bar_at_or_after(instrument.pk, DAY, moment(0)) is None
+    assert last_bar(instrument.pk, DAY) is None
     copy_bars(instrument.pk, DAY, make([1, 2, 5]), "csv")
     assert day_of(last_bar(instrument.pk, DAY)) == 5
     assert day_of(last_bar(instrument.pk, DAY, moment(4))) == 2
-    assert day_of(bar_at_or_after(instrument.pk, DAY, moment(3))) == 5
-    assert day_of(bar_at_or_after(instrument.pk, DAY, moment(5))) == 5
-    assert bar_at_or_after(instrument.pk, DAY, moment(6)) is None
 
 
 def test_next_times_are_those_of_any_of_the_instruments_once_each(instrument):
