@@ -113,11 +113,19 @@ def _change_position(position: Position, execution: Execution, multiplier: Decim
     position.save()
 
 
+def _shown(price: Decimal, instrument: Instrument) -> str:
+    """A price with the decimals of its instrument's price step; in full where there is no step."""
+    if instrument.tick_size == 0:
+        return f"{price.normalize():f}"
+    places = max(-int(instrument.tick_size.normalize().as_tuple().exponent), 0)
+    return f"{price:.{places}f}"
+
+
 def _tell(fill: Fill, order: Order) -> None:
-    word = "Bought" if fill.quantity > 0 else "Sold"
+    word, symbol = "Bought" if fill.quantity > 0 else "Sold", order.instrument.symbol
     record(
         "order.filled",
-        f"{word} {abs(fill.quantity).normalize():f} {order.instrument.symbol} at {fill.price.normalize():f}",
+        f"{word} {abs(fill.quantity).normalize():f} {symbol} at {_shown(fill.price, order.instrument)}",
         actor=order.book.name,
         subject=f"order:{order.pk}",
         data={"commission": str(fill.commission), "slippage": str(fill.slippage), "time": fill.time.isoformat()},

@@ -1,11 +1,15 @@
 """Pages, websocket, and the listener that lives as long as the server."""
 
 import os
+import warnings
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tradingsite.settings")
 
-from django.core.asgi import get_asgi_application
+# WhiteNoise hands out files from a synchronous iterator; they are small and read at once.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+
+from django.core.asgi import get_asgi_application  # noqa: E402
 
 pages = get_asgi_application()
 

@@ -15,6 +15,7 @@ from marketdata.models import Stream
 from risk import kill_switch
 from risk.models import KillSwitchState
 
+N_STREAMS_SHOWN = 2  # as the top bar's template cuts
 THEMES = ("dark", "light")
 PAIRS = ("green-red", "blue-orange")
 
@@ -60,6 +61,11 @@ class Shell:
     def streams(self) -> list[Stream]:
         """Replays some agent trades on."""
         return list(Stream.objects.annotate(n_agents=Count("agents")).filter(n_agents__gt=0))
+
+    @property
+    def n_more_streams(self) -> int:
+        """Replays the top bar has no room for."""
+        return max(len(self.streams) - N_STREAMS_SHOWN, 0)
 
     @cached_property
     def kill(self) -> KillSwitchState | None:

@@ -91,7 +91,7 @@ def test_a_chart_shows_nothing_after_its_end(instrument):
         chart_bars(instrument.pk, DAY, n_most=0)
 
 
-def test_last_bar_and_first_bar_from_a_time_on(instrument):
+def test_last_bar_is_the_newest_up_to_a_time(instrument):
     assert last_bar(instrument.pk, DAY) is None
     copy_bars(instrument.pk, DAY, make([1, 2, 5]), "csv")
     assert day_of(last_bar(instrument.pk, DAY)) == 5
