@@ -40,7 +40,7 @@ def chart(agent: Agent, *, since: int | None = None, before: int | None = None) 
     return {
         "agent": agent.pk,
         "symbol": agent.instrument.symbol,
-        "places": _places(agent),
+        "places": 2 if agent.instrument.price_places is None else agent.instrument.price_places,
         "has_volume": agent.instrument.has_volume,
         "unseen": int(stream.from_time.timestamp()) if stream else None,
         "bars": [[int(row[0]), *row[1:].tolist()] for row in shown],
@@ -133,8 +133,3 @@ def _closes(agent: Agent, times: list[datetime]) -> dict[datetime, float]:
 
 def _span(first: int, last: int) -> dict[str, datetime]:
     return {"time__gte": datetime.fromtimestamp(first, UTC), "time__lte": datetime.fromtimestamp(last, UTC)}
-
-
-def _places(agent: Agent) -> int:
-    exponent = agent.instrument.tick_size.normalize().as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) and agent.instrument.tick_size else 2

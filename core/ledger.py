@@ -115,10 +115,8 @@ def _change_position(position: Position, execution: Execution, multiplier: Decim
 
 def _shown(price: Decimal, instrument: Instrument) -> str:
     """A price with the decimals of its instrument's price step; in full where there is no step."""
-    if instrument.tick_size == 0:
-        return f"{price.normalize():f}"
-    places = max(-int(instrument.tick_size.normalize().as_tuple().exponent), 0)
-    return f"{price:.{places}f}"
+    places = instrument.price_places
+    return f"{price.normalize():f}" if places is None else f"{price:.{places}f}"
 
 
 def _tell(fill: Fill, order: Order) -> None:

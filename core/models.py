@@ -55,6 +55,12 @@ class Instrument(models.Model):
     def __str__(self) -> str:
         return self.symbol
 
+    @property
+    def price_places(self) -> int | None:
+        """Decimals a price is shown with, from the price step; None where there is no step."""
+        exponent = self.tick_size.normalize().as_tuple().exponent
+        return max(-exponent, 0) if isinstance(exponent, int) and self.tick_size else None
+
 
 class Account(models.Model):
     """One brokerage account; agents trade shares of it called books."""
