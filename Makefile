@@ -33,7 +33,7 @@ lint: $(VENV)/dev-installed ## Check style, types, templates and the direction o
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
-	$(BIN)/djlint templates --check --quiet
+	$(BIN)/djlint templates --check
 	$(BIN)/djlint templates --lint --quiet
 
 format: $(VENV)/dev-installed ## Put code and templates into shape

@@ -193,6 +193,6 @@ def test_a_crash_inside_an_execution_leaves_nothing(monkeypatch):
     assert not Fill.objects.exists() and not Position.objects.exists()
 
 
-@pytest.mark.parametrize(("tick", "places"), [("0.01", 2), ("0.25", 2), ("1", 0), ("10", 0), ("0", None), ("0.0001", 4)])
+@pytest.mark.parametrize(("tick", "places"), [("0.01", 2), ("0.25", 2), ("1", 0), ("10", 0), ("0", None)])
 def test_prices_are_shown_with_the_decimals_of_their_step(tick: str, places: int | None) -> None:
     assert Instrument(symbol="X", tick_size=Decimal(tick)).price_places == places
