@@ -105,7 +105,8 @@ class BarLoop:
     def on_bar(self, moment: datetime, stream: Stream, *, paused: bool) -> Decision | None:
         """Deal with one published bar in one transaction, then send the order it led to.
 
-        Returns: the decision, or None while paused. Raises: StoppedMeanwhileError if the bar is not ours.
+        Returns: the decision, or None where a paused agent has nothing to close.
+        Raises: StoppedMeanwhileError if the bar is not ours.
         """
         watch = Stopwatch()
         order: Order | None = None
@@ -117,7 +118,8 @@ class BarLoop:
             snapshot = mark(agent.book, agent.instrument, time=moment, close=to_money(bar.close))
             reward_since(agent, snapshot, fills, self.settings)
             watch.lap("fills_and_value")
-            if not paused:
+            # A paused agent decides nothing new, but "close all positions" holds for it too.
+            if not paused or self._must_close():
                 decision, order = self._decide(bar, snapshot, stream, watch)
             self._done_with(moment)
         if order is not None and decision is not None:
@@ -178,10 +180,14 @@ class BarLoop:
         wanted = self.policy.target_quantity(output.action, held, equity, bar.close, self.settings.rules)
         return Thought(values, before, own, observation, output, held, wanted, equity)
 
+    def _must_close(self) -> bool:
+        """Whether the kill switch asks for this agent's position to be closed."""
+        state = kill_switch.state(self.execution.account)
+        return bool(state and state.engaged and state.close_positions) and self.execution.held() != 0
+
     def _wish(self, bar: ClosedBar, thought: Thought, stream: Stream) -> Wish:
         """The target to ask the gate for; the kill switch's closing and ruin come before the policy's wish."""
-        state = kill_switch.state(self.execution.account)
-        closing = bool(state and state.engaged and state.close_positions and thought.held != 0)
+        closing = self._must_close()
         ruined = thought.equity <= self.settings.rules.ruin_fraction * float(self.agent.book.start_cash)
         return Wish(
             client_order_id=f"agent-{self.agent.pk}-{int(bar.time.timestamp())}",

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import psutil
-from django.db import connection
 from django.utils import timezone
 
 from core.job_kinds import all_kinds
 from core.models import Heartbeat, JobRow
+from core.queries import ping
 
 Wellness = Literal["well", "attention", "stopped"]
 LATE_AFTER_SECONDS = {"web": 10, "watchdog": 10, "tasks": 150}
@@ -53,8 +53,7 @@ def age(moment: datetime | None) -> float | None:
 
 def _database() -> Component:
     start = time.perf_counter()
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+    ping()
     return Component("Database", "well", f"answers in {(time.perf_counter() - start) * 1000:.1f} ms", 0.0)
 
 

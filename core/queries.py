@@ -3,6 +3,12 @@
 from django.db import connection
 
 
+def ping() -> None:
+    """Ask the server for a sign of life. Raises: OperationalError or InterfaceError if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
 def lock_holder(kind_number: int, pk: int) -> int | None:
     """Backend pid of the session that holds the advisory lock of a job, or None if nobody runs it."""
     with connection.cursor() as cursor:

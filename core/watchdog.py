@@ -23,7 +23,7 @@ from core.job_kinds import JobKind, all_kinds
 from core.journal import record
 from core.models import Event, JobRow
 from core.notices import notify
-from core.queries import end_backend, lock_holder
+from core.queries import end_backend, lock_holder, ping
 from core.tasks import enqueue_launch
 
 logger = logging.getLogger(__name__)
@@ -145,14 +145,12 @@ class Watchdog:
     def _look_at_database(self) -> None:
         """Start an embedded server that died; after that every child gets a fresh connection."""
         if not self._database_down:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
+            ping()
             return
         before = dict(connection.settings_dict)
         use_address(database.ensure_running(log=logger.info))
         moved = connection.settings_dict["PORT"] != before["PORT"]
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        ping()
         self._database_down = False
         logger.warning("the database is back")
         # The cluster's sentinel does not survive a lost database reliably; the pages reconnect by themselves, unless

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from django.db import connection, transaction
 
-from marketdata.models import Bar
 from marketdata.series import BarSeries
 
 # One session imports one series at a time; the table lives until the transaction ends.
@@ -107,12 +106,6 @@ def chart_bars(
         cursor.execute(_COUNT, values)
         size = -(-cursor.fetchone()[0] // n_most)
     return _series(_LOAD, values) if size <= 1 else _series(_GROUPED, {**values, "size": size})
-
-
-def last_bar(instrument_id: int, interval_seconds: int, end: datetime | None = None) -> Bar | None:
-    """The newest bar that starts at or before `end`, of all bars when end is None; None when there is none."""
-    bars = Bar.objects.filter(instrument_id=instrument_id, interval_seconds=interval_seconds)
-    return (bars if end is None else bars.filter(time__lte=end)).order_by("-time").first()
 
 
 def next_bar_times(

@@ -10,6 +10,7 @@ from agents.loop import BarLoop, StoppedMeanwhileError
 from agents.models import Agent, Decision
 from core.models import EquitySnapshot, Fill, Order
 from marketdata.replay import publish
+from risk import kill_switch
 from tests.desk import SmallDesk, backtest_of, small_desk
 
 pytestmark = pytest.mark.django_db
@@ -112,3 +113,24 @@ def test_paused_agent_values_its_book_but_decides_nothing() -> None:
         loop.on_bar(moment, desk.stream, paused=True)
     assert Decision.objects.count() == 0
     assert EquitySnapshot.objects.filter(equity=Decimal(50_000)).count() == 4
+
+
+def test_close_all_positions_holds_for_a_paused_agent_too() -> None:
+    desk = small_desk("ppo", n_bars=30)
+    loop, times = BarLoop.load(desk.agent), iter(desk.times())
+    while loop.execution.held() == 0:
+        moment = next(times)
+        publish(desk.stream, moment)
+        loop.on_bar(moment, desk.stream, paused=False)
+    kill_switch.engage(desk.account, reason="test", actor="test", close_positions=True)
+    for _ in range(2):  # the order is made at the close of one bar and filled at the next one's open
+        moment = next(times)
+        publish(desk.stream, moment)
+        loop.on_bar(moment, desk.stream, paused=True)
+    assert loop.execution.held() == 0
+    assert Fill.objects.order_by("time").last().time == moment
+    n_decisions = Decision.objects.count()
+    last = next(times)
+    publish(desk.stream, last)
+    assert loop.on_bar(last, desk.stream, paused=True) is None
+    assert Decision.objects.count() == n_decisions, "once flat a paused agent decides nothing"

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from core.models import Instrument
 from marketdata.models import Bar
-from marketdata.queries import chart_bars, copy_bars, last_bar, load_bars, next_bar_times
+from marketdata.queries import chart_bars, copy_bars, load_bars, next_bar_times
 from marketdata.series import BarSeries
 
 DAY = 86_400
@@ -89,13 +89,6 @@ def test_a_chart_shows_nothing_after_its_end(instrument):
     assert len(chart_bars(instrument.pk, DAY, end=moment(-1))) == 0
     with pytest.raises(ValueError, match="n_most is 0"):
         chart_bars(instrument.pk, DAY, n_most=0)
-
-
-def test_last_bar_is_the_newest_up_to_a_time(instrument):
-    assert last_bar(instrument.pk, DAY) is None
-    copy_bars(instrument.pk, DAY, make([1, 2, 5]), "csv")
-    assert day_of(last_bar(instrument.pk, DAY)) == 5
-    assert day_of(last_bar(instrument.pk, DAY, moment(4))) == 2
 
 
 def test_next_times_are_those_of_any_of_the_instruments_once_each(instrument):
