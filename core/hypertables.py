@@ -5,10 +5,13 @@ from typing import Any
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
+from django.db.models import CompositePrimaryKey, Model
 
 
 class CreateHypertable(Operation):
     """Partition a table by its `time` column; the primary key becomes (id, time), as hypertables require.
+
+    A model with a composite primary key, which must hold `time`, keeps it, and gets no index besides.
 
     chunk: length of one partition, a PostgreSQL interval such as "1 year"; aim at chunks whose indexes fit in memory.
     Backwards the rows are copied into an ordinary table with the same constraints and indexes.
@@ -35,8 +38,16 @@ class CreateHypertable(Operation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """Widen the primary key, then create the hypertable with the rows that are there."""
-        table = to_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        model = to_state.apps.get_model(app_label, self.model_name)
+        table = model._meta.db_table
         name = schema_editor.quote_name(table)
+        if _has_natural_key(model):
+            schema_editor.execute(
+                "SELECT create_hypertable(%s::regclass, by_range('time', %s::interval), migrate_data => true,"
+                " create_default_indexes => false)",
+                [table, self.chunk],
+            )
+            return
         schema_editor.execute(f"ALTER TABLE {name} DROP CONSTRAINT {schema_editor.quote_name(table + '_pkey')}")
         schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id, time)")
         schema_editor.execute(
@@ -48,18 +59,31 @@ class CreateHypertable(Operation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         """Copy into an ordinary table, keep names of constraints and indexes, and put the narrow key back."""
-        table = from_state.apps.get_model(app_label, self.model_name)._meta.db_table
+        model = from_state.apps.get_model(app_label, self.model_name)
+        table = model._meta.db_table
         name, copy = schema_editor.quote_name(table), schema_editor.quote_name(table + "_plain")
         rebuild = _definitions(schema_editor, table)
         schema_editor.execute(f"CREATE TABLE {copy} (LIKE {name} INCLUDING DEFAULTS INCLUDING IDENTITY)")
         schema_editor.execute(f"INSERT INTO {copy} OVERRIDING SYSTEM VALUE SELECT * FROM {name}")  # noqa: S608 - quoted names
         schema_editor.execute(f"DROP TABLE {name}")
         schema_editor.execute(f"ALTER TABLE {copy} RENAME TO {name}")
+        if _has_natural_key(model):
+            columns = ", ".join(schema_editor.quote_name(field.column) for field in model._meta.pk_fields)
+            schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY ({columns})")
+        else:
+            self._restore_ids(schema_editor, table, name)
+        for statement in rebuild:
+            schema_editor.execute(statement)
+
+    @staticmethod
+    def _restore_ids(schema_editor: BaseDatabaseSchemaEditor, table: str, name: str) -> None:
         next_id = f"(SELECT coalesce(max(id), 0) + 1 FROM {name})"  # noqa: S608 - a quoted name
         schema_editor.execute(f"SELECT setval(pg_get_serial_sequence(%s, 'id'), {next_id}, false)", [table])
         schema_editor.execute(f"ALTER TABLE {name} ADD PRIMARY KEY (id)")
-        for statement in rebuild:
-            schema_editor.execute(statement)
+
+
+def _has_natural_key(model: type[Model]) -> bool:
+    return isinstance(model._meta.pk, CompositePrimaryKey)
 
 
 def _definitions(schema_editor: BaseDatabaseSchemaEditor, table: str) -> list[str]:
