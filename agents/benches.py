@@ -1,19 +1,19 @@
 """What `manage.py bench` measures: ours and a peer in one run, on this machine."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC
 
 import numpy as np
 from django.conf import settings
 from django.db import transaction
 
+from core.measurement import Measurement
 from core.models import Instrument
+from marketdata.benches import BENCHES as MARKETDATA
 from marketdata.models import DAY, Bar
 from marketdata.queries import copy_bars
 from marketdata.series import BarSeries
@@ -21,29 +21,6 @@ from marketdata.series import BarSeries
 N_BARS = 50_000
 N_STEPS = 100_000
 N_STEPS_INTERPRETED = 5_000
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One figure and the peer's; ratio is value / baseline."""
-
-    name: str
-    value: float
-    unit: str
-    baseline: float
-    baseline_is: str
-
-    def to_json(self) -> str:
-        """One line, fit for docs/benchmarks.md and for machines."""
-        figures = {"value": round(self.value, 1), "unit": self.unit, "baseline": round(self.baseline, 1)}
-        return json.dumps(
-            {
-                "bench": self.name,
-                **figures,
-                "ratio": round(self.value / self.baseline, 2),
-                "baseline_is": self.baseline_is,
-            }
-        )
 
 
 class _RollBack(Exception):
@@ -57,11 +34,11 @@ def random_bars(n_bars: int, seed: int = 1) -> BarSeries:
     return BarSeries(time_, close, close * 1.01, close * 0.99, close, np.full(n_bars, 1e6))
 
 
-def bars() -> Measurement:
+def bars() -> list[Measurement]:
     """Rows a second into the bars hypertable, with replacement of old rows: COPY against Django's bulk_create."""
     ours = _timed_in_rolled_back_transaction(_copy)
     peer = _timed_in_rolled_back_transaction(_bulk_create)
-    return Measurement("bars", N_BARS / ours, "rows/s", N_BARS / peer, "Django bulk_create(update_conflicts=True)")
+    return [Measurement("bars", N_BARS / ours, "rows/s", N_BARS / peer, "Django bulk_create(update_conflicts=True)")]
 
 
 def _timed_in_rolled_back_transaction(write: Callable[[Instrument, BarSeries], None]) -> float:
@@ -108,11 +85,11 @@ def _bulk_create(instrument: Instrument, series: BarSeries) -> None:
     )
 
 
-def env() -> Measurement:
+def env() -> list[Measurement]:
     """Steps a second of the training environment against the same code without numba, each in a process of its own."""
     ours = _steps_per_second(N_STEPS, {})
     peer = _steps_per_second(N_STEPS_INTERPRETED, {"NUMBA_DISABLE_JIT": "1"})
-    return Measurement("env", ours, "steps/s", peer, "the same environment and kernel without numba")
+    return [Measurement("env", ours, "steps/s", peer, "the same environment and kernel without numba")]
 
 
 def _steps_per_second(n_steps: int, extra: dict[str, str]) -> float:
@@ -129,4 +106,4 @@ def _steps_per_second(n_steps: int, extra: dict[str, str]) -> float:
     return float(done.stdout)
 
 
-BENCHES: dict[str, Callable[[], Measurement]] = {"bars": bars, "env": env}
+BENCHES: dict[str, Callable[[], list[Measurement]]] = {"bars": bars, "env": env, **MARKETDATA}

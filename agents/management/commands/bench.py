@@ -19,4 +19,5 @@ class Command(DeskCommand):
         if name is not None and name not in BENCHES:
             raise CommandError(f"there is no bench {name!r}; there are {', '.join(BENCHES)}")
         for bench in [BENCHES[name]] if name else BENCHES.values():
-            self.stdout.write(bench().to_json())
+            for measurement in bench():
+                self.stdout.write(measurement.to_json())
