@@ -14,9 +14,9 @@ from core import journal
 from core.models import Event, Instrument
 from core.notices import notify
 from marketdata.adjust import CorporateAction, adjust_bars
+from marketdata.bar_store import store_bars
 from marketdata.csv_import import SIZE_LIMIT_BYTES, ParsedBars, parse_bars, read_file
 from marketdata.models import DataImport
-from marketdata.queries import copy_bars
 from marketdata.series import BarSeries
 
 
@@ -66,7 +66,7 @@ def store(
     if seconds < 1:
         raise ValueError(f"the interval is {seconds} seconds, expected at least 1")
     with transaction.atomic():
-        copy_bars(instrument.pk, seconds, series, source)
+        store_bars(instrument, seconds, series, source)
         record = DataImport.objects.create(
             instrument=instrument,
             name=prepared.name[-240:],

@@ -13,18 +13,39 @@ from marketdata.series import BarSeries
 
 # One session imports one series at a time; the table lives until the transaction ends.
 _STAGE = (
-    "CREATE TEMP TABLE bar_staging (time bigint, open float8, high float8, low float8, close float8, volume float8)"
-    " ON COMMIT DROP"
+    "CREATE TEMP TABLE bar_staging (time bigint, open float8, high float8, low float8, close float8, volume float8,"
+    " outside_session boolean) ON COMMIT DROP"
 )
-_COPY = "COPY bar_staging (time, open, high, low, close, volume) FROM STDIN (FORMAT BINARY)"
+_COPY = "COPY bar_staging FROM STDIN (FORMAT BINARY)"
 _UPSERT = """
-    INSERT INTO marketdata_bar (time, instrument_id, interval_seconds, open, high, low, close, volume, source)
-    SELECT to_timestamp(time), %(instrument)s, %(interval)s, open, high, low, close, volume, %(source)s
-    FROM bar_staging ORDER BY time
+    INSERT INTO marketdata_bar
+        (time, instrument_id, interval_seconds, open, high, low, close, volume, source, outside_session)
+    SELECT to_timestamp(time), %(instrument)s, %(interval)s, open, high, low, close, volume, %(source)s, outside_session
+    FROM {rows} ORDER BY time
     ON CONFLICT (instrument_id, interval_seconds, time) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-        volume = excluded.volume, source = excluded.source
+        volume = excluded.volume, source = excluded.source, outside_session = excluded.outside_session
 """
+_UPSERT_STAGED = _UPSERT.format(rows="bar_staging")
+# For a few rows, as a live feed brings them, making a table would cost more than writing the bars.
+_UPSERT_FEW = _UPSERT.format(
+    rows="unnest(%(time)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[], %(close)s::float8[],"
+    " %(volume)s::float8[], %(outside)s::boolean[])"
+    " AS few (time, open, high, low, close, volume, outside_session)"
+)
+_FEW = 200
+# PostgreSQL's binary COPY: every field is its length, then its bytes, most significant first.
+_COPY_ROW = np.dtype(
+    [("fields", ">i2"), ("time_length", ">i4"), ("time", ">i8")]
+    + [
+        part
+        for name in ("open", "high", "low", "close", "volume")
+        for part in ((f"{name}_length", ">i4"), (name, ">f8"))
+    ]
+    + [("outside_length", ">i4"), ("outside", "u1")]
+)
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
 _LOAD = """
     SELECT extract(epoch FROM time)::bigint, open, high, low, close, volume
     FROM marketdata_bar
@@ -32,22 +53,17 @@ _LOAD = """
       AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
     ORDER BY time
 """
-_COUNT = """
-    SELECT count(*) FROM marketdata_bar
-    WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
-      AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
+# One look at the end of an index per usual length, however many bars are stored.
+_MADE = """
+    SELECT usual.seconds FROM unnest(%(usual)s::int[]) AS usual (seconds)
+    CROSS JOIN LATERAL (
+        SELECT source FROM marketdata_bar WHERE instrument_id = %(instrument)s AND interval_seconds = usual.seconds
+        ORDER BY time DESC LIMIT 1
+    ) AS latest
+    WHERE latest.source = %(source)s ORDER BY usual.seconds
 """
-# Groups are counted from the first bar, so that a new bar changes the last group only.
-_GROUPED = """
-    SELECT extract(epoch FROM min(time))::bigint, first(open, time), max(high), min(low), last(close, time), sum(volume)
-    FROM (
-        SELECT *, (row_number() OVER (ORDER BY time) - 1) / %(size)s AS part FROM marketdata_bar
-        WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s
-          AND (%(start)s::timestamptz IS NULL OR time >= %(start)s)
-          AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
-    ) AS numbered
-    GROUP BY part ORDER BY part
-"""
+_USUAL_INTERVALS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 86_400)
+_COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _TIMES = """
     SELECT DISTINCT time FROM marketdata_bar
     WHERE instrument_id = ANY(%(instruments)s) AND interval_seconds = %(interval)s
@@ -56,24 +72,43 @@ _TIMES = """
 """
 
 
-def copy_bars(instrument_id: int, interval_seconds: int, series: BarSeries, source: str) -> int:
+def copy_bars(
+    instrument_id: int, interval_seconds: int, series: BarSeries, source: str, *, outside: np.ndarray | None = None
+) -> int:
     """Write bars by COPY into a temporary table, then insert them or replace those of the same time; all or nothing.
 
-    source: where they came from, at most 32 characters.
+    The inner half of bar_store.store_bars, which is what to call. source: where they came from, at most 32 characters.
+    outside: (T,) true where a bar began outside trading hours.
     Returns: rows inserted or replaced, len(series). An empty series writes nothing.
     """
     if len(series) == 0:
         return 0
-    columns = (series.time, series.open, series.high, series.low, series.close, series.volume)
+    values: dict[str, Any] = {"instrument": instrument_id, "interval": interval_seconds, "source": source}
+    marks = np.zeros(len(series), dtype=bool) if outside is None else np.asarray(outside, dtype=bool)
     with transaction.atomic(), connection.cursor() as cursor:
+        if len(series) <= _FEW:
+            columns = {name: getattr(series, name).tolist() for name in _COLUMNS}
+            cursor.execute(_UPSERT_FEW, {**values, **columns, "outside": marks.tolist()})
+            return cursor.rowcount
         cursor.execute("DROP TABLE IF EXISTS pg_temp.bar_staging")  # a second series in one transaction
         cursor.execute(_STAGE)
         with cursor.copy(_COPY) as copy:
-            copy.set_types(["int8", "float8", "float8", "float8", "float8", "float8"])
-            for row in zip(*(column.tolist() for column in columns), strict=True):
-                copy.write_row(row)
-        cursor.execute(_UPSERT, {"instrument": instrument_id, "interval": interval_seconds, "source": source})
+            copy.write(_COPY_HEADER)
+            copy.write(_copy_rows(series, marks))
+            copy.write(_COPY_END)
+        cursor.execute(_UPSERT_STAGED, values)
         return cursor.rowcount
+
+
+def _copy_rows(series: BarSeries, outside: np.ndarray) -> bytes:
+    """All rows as binary COPY wants them, built at once instead of one by one."""
+    rows = np.zeros(len(series), dtype=_COPY_ROW)
+    rows["fields"] = 7
+    for name in _COLUMNS:
+        rows[f"{name}_length"] = 8
+        rows[name] = getattr(series, name)
+    rows["outside_length"], rows["outside"] = 1, outside
+    return rows.tobytes()
 
 
 def load_bars(
@@ -86,26 +121,11 @@ def load_bars(
     return _series(_LOAD, {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end})
 
 
-def chart_bars(
-    instrument_id: int,
-    interval_seconds: int,
-    *,
-    start: datetime | None = None,
-    end: datetime | None = None,
-    n_most: int = 2000,
-) -> BarSeries:
-    """At most `n_most` bars from `start` to `end`, both included: as stored if they are few, else neighbours merged.
-
-    A merged bar has the first time and open, highest high, lowest low, last close and summed volume of k neighbours,
-    k being the smallest number that fits. Columns and order as load_bars; no bars: an empty series.
-    """
-    if n_most < 1:
-        raise ValueError(f"n_most is {n_most}, expected at least 1")
-    values: dict[str, Any] = {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end}
+def made_intervals(instrument_id: int, source: str) -> list[int]:
+    """Lengths in seconds, ascending, of the instrument's bars whose latest came from `source`; mostly none."""
     with connection.cursor() as cursor:
-        cursor.execute(_COUNT, values)
-        size = -(-cursor.fetchone()[0] // n_most)
-    return _series(_LOAD, values) if size <= 1 else _series(_GROUPED, {**values, "size": size})
+        cursor.execute(_MADE, {"instrument": instrument_id, "source": source, "usual": list(_USUAL_INTERVALS)})
+        return [row[0] for row in cursor.fetchall()]
 
 
 def next_bar_times(

@@ -6,7 +6,7 @@ from django.db import connection, transaction
 
 from core.models import Instrument
 from marketdata.models import Bar
-from marketdata.queries import chart_bars, copy_bars, load_bars, next_bar_times
+from marketdata.queries import copy_bars, load_bars, next_bar_times
 from marketdata.series import BarSeries
 
 DAY = 86_400
@@ -66,29 +66,6 @@ def test_both_ends_are_included_and_nothing_is_an_empty_series(instrument):
     part = load_bars(instrument.pk, DAY, start=moment(3), end=moment(5))
     assert (part.time // DAY).tolist() == [3, 4, 5]
     assert len(load_bars(instrument.pk, DAY, start=moment(30))) == 0
-
-
-def test_a_chart_merges_neighbours_when_there_are_too_many(instrument):
-    bars = make(range(10))
-    copy_bars(instrument.pk, DAY, bars, "csv")
-    assert chart_bars(instrument.pk, DAY, n_most=10).fingerprint() == bars.fingerprint()
-    # 10 bars, at most 4 points: three neighbours each, the last point is one bar
-    merged = chart_bars(instrument.pk, DAY, n_most=4)
-    assert (merged.time // DAY).tolist() == [0, 3, 6, 9]
-    np.testing.assert_array_equal(merged.open, bars.open[[0, 3, 6, 9]])
-    np.testing.assert_array_equal(merged.close, bars.close[[2, 5, 8, 9]])
-    np.testing.assert_array_equal(merged.high, [bars.high[i : i + 3].max() for i in (0, 3, 6, 9)])
-    np.testing.assert_array_equal(merged.low, [bars.low[i : i + 3].min() for i in (0, 3, 6, 9)])
-    np.testing.assert_array_equal(merged.volume, [3.0, 12.0, 21.0, 9.0])
-
-
-def test_a_chart_shows_nothing_after_its_end(instrument):
-    copy_bars(instrument.pk, DAY, make(range(10)), "csv")
-    assert (chart_bars(instrument.pk, DAY, end=moment(4)).time // DAY).tolist() == [0, 1, 2, 3, 4]
-    assert chart_bars(instrument.pk, DAY, end=moment(4), n_most=2).time[-1] <= 4 * DAY
-    assert len(chart_bars(instrument.pk, DAY, end=moment(-1))) == 0
-    with pytest.raises(ValueError, match="n_most is 0"):
-        chart_bars(instrument.pk, DAY, n_most=0)
 
 
 def test_next_times_are_those_of_any_of_the_instruments_once_each(instrument):

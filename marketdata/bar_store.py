@@ -1,0 +1,101 @@
+"""The one way to write bars: marked, stored or replaced, and everything made of them brought up to date."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from django.db import connection, transaction
+
+from core.models import Instrument
+from marketdata import calendars, levels
+from marketdata.coarser import DAY, coarser
+from marketdata.queries import copy_bars, load_bars, made_intervals
+from marketdata.series import BarSeries
+
+MADE = "made:"  # source of bars made of shorter ones, followed by those bars' seconds
+
+
+@transaction.atomic
+def store_bars(instrument: Instrument, interval_seconds: int, series: BarSeries, source: str) -> int:
+    """Store bars or replace those of the same time; all or nothing.
+
+    Bars that begin while the instrument's exchange is closed are marked. Chart levels, and longer bars that
+    `make_bars` once made of these, follow in the same transaction. Tells nobody: callers notify.
+    source: where they came from, at most 32 characters.
+    Returns: rows inserted or replaced, len(series).
+    Raises: ValueError if the instrument names a calendar that does not exist.
+    """
+    if len(series) == 0:
+        return 0
+    outside = calendars.outside(instrument.calendar, series.time, interval_seconds)
+    n_rows = copy_bars(instrument.pk, interval_seconds, series, source, outside=outside)
+    first, last = int(series.time[0]), int(series.time[-1])
+    levels.refresh(instrument.pk, interval_seconds, first, last)
+    for longer in made_intervals(instrument.pk, f"{MADE}{interval_seconds}"):
+        _make(instrument, interval_seconds, longer, first, last)
+    return n_rows
+
+
+@transaction.atomic
+def make_bars(instrument: Instrument, from_seconds: int, to_seconds: int) -> int:
+    """Make longer bars of all stored shorter ones; from then on they follow every change of these.
+
+    Bars that came from elsewhere are not replaced. Returns: bars made.
+    Raises: ValueError if to_seconds is not a multiple of from_seconds up to a day, if there is nothing to make them
+    of, or if bars of that length from another source are stored.
+    """
+    if not from_seconds < to_seconds <= DAY or to_seconds % from_seconds:
+        raise ValueError(
+            f"bars of {from_seconds} s cannot make bars of {to_seconds} s: "
+            f"expected a multiple of {from_seconds}, at most {DAY}"
+        )
+    source = f"{MADE}{from_seconds}"
+    other = _other_source(instrument.pk, to_seconds, source)
+    if other:
+        raise ValueError(f"{instrument.symbol} already has bars of {to_seconds} s from {other}; they are kept")
+    series = load_bars(instrument.pk, from_seconds)
+    if len(series) == 0:
+        raise ValueError(f"{instrument.symbol} has no bars of {from_seconds} s to make longer ones of")
+    n_made = _make(instrument, from_seconds, to_seconds, int(series.time[0]), int(series.time[-1]))
+    if not n_made:
+        raise ValueError(
+            f"no bar of {instrument.symbol} lies in a session of {instrument.calendar}: no day can be made"
+        )
+    return n_made
+
+
+def _make(instrument: Instrument, from_seconds: int, to_seconds: int, first: int, last: int) -> int:
+    """Make anew, from all of their bars, the longer bars that a change between `first` and `last` touches."""
+    if to_seconds < DAY:
+        start = first // to_seconds * to_seconds
+        end = last // to_seconds * to_seconds + to_seconds - 1
+        made = coarser(_load(instrument, from_seconds, start, end), to_seconds)
+    else:
+        around = calendars.sessions(
+            instrument.calendar, (_moment(first) - timedelta(days=1)).date(), (_moment(last) + timedelta(days=1)).date()
+        )
+        touched = np.flatnonzero((around.closes > first) & (around.opens <= last))
+        if touched.size == 0:
+            return 0
+        start, end = int(around.opens[touched[0]]), int(around.closes[touched[-1]]) - 1
+        made = coarser(_load(instrument, from_seconds, start, end), DAY, around)
+    return store_bars(instrument, to_seconds, made, f"{MADE}{from_seconds}")
+
+
+def _load(instrument: Instrument, interval_seconds: int, start: int, end: int) -> BarSeries:
+    return load_bars(instrument.pk, interval_seconds, start=_moment(start), end=_moment(end))
+
+
+def _other_source(instrument_id: int, interval_seconds: int, source: str) -> str:
+    sql = (
+        "SELECT source FROM marketdata_bar WHERE instrument_id = %s AND interval_seconds = %s AND source <> %s LIMIT 1"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [instrument_id, interval_seconds, source])
+        row = cursor.fetchone()
+    return row[0] if row else ""
+
+
+def _moment(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
