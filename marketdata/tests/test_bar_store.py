@@ -88,7 +88,7 @@ def test_a_day_is_made_of_its_session_and_follows_late_minutes(instrument):
 
 
 def test_longer_bars_written_piece_by_piece_equal_those_of_all_minutes(instrument):
-    series = bars(np.arange(0, 20_000 * 60, 60) + HALF_DAY - 10 * DAY)
+    series = bars(np.arange(0, 20_000 * 60, 60) + HALF_DAY - 12 * DAY)  # from a Thursday on
     store_bars(instrument, 60, series.between(0, int(series.time[2000])), "test")
     for length in (300, 3600, DAY):
         make_bars(instrument, 60, length)

@@ -108,16 +108,16 @@ def stall(*args, **kwargs):
     time.sleep(60)
 
 count = 0
-write_row = psycopg.Copy.write_row
-def slow_write_row(self, row):
+write = psycopg.Copy.write
+def slow_write(self, data):
     global count
     count += 1
-    write_row(self, row)
-    if count == 15_000:
+    write(self, data)
+    if count == 2:  # the rows, after the header
         stall()
 
 if sys.argv[2] == "in the copy":
-    psycopg.Copy.write_row = slow_write_row
+    psycopg.Copy.write = slow_write
 else:
     journal.record = stall
 import_file(Path(sys.argv[1]), Instrument.objects.get(symbol="TEST"))
