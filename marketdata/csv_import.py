@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path
@@ -18,18 +19,14 @@ from pathlib import Path
 import numpy as np
 
 from marketdata.csv_rows import BadRow, RowReader
+from marketdata.file_columns import PRICES, check, guess, normal
 from marketdata.row_order import longest_ascending, order_problems
 from marketdata.series import BarSeries
 
 SIZE_LIMIT_BYTES = 200 * 1024 * 1024
 MOST_PROBLEMS = 1_000
 DAY = 86_400
-_REQUIRED = ("time", "open", "high", "low", "close")
-_NAMES = {
-    **dict.fromkeys(("time", "date", "timestamp", "datetime"), "time"),
-    **{name: name for name in ("open", "high", "low", "close", "volume")},
-    **dict.fromkeys(("adj_close", "adj close", "adjusted_close", "adjusted close"), "adj_close"),
-}
+REPORT_EVERY = 20_000  # lines between two reports of progress
 
 
 class CsvRefused(ValueError):
@@ -85,25 +82,77 @@ def read_file(path: Path, *, size_limit_bytes: int = SIZE_LIMIT_BYTES) -> bytes:
 
 
 def parse_bars(
-    data: bytes, *, zone: tzinfo = UTC, time_format: str | None = None, with_adjusted: bool = False
+    data: bytes,
+    *,
+    zone: tzinfo = UTC,
+    time_format: str | None = None,
+    with_adjusted: bool = False,
+    columns: Mapping[str, str] | None = None,
+    symbol: str = "",
+    report: Callable[[float, int], None] = lambda share, n_bad: None,
 ) -> ParsedBars:
     """Read bars from the bytes of a CSV file (comma, semicolon or tab; UTF-8; any line ends).
 
     zone: of times that name none. time_format: strptime format, None for ISO 8601 and epoch numbers.
     with_adjusted: also read adj_close, a row without a good one is then bad.
+    columns: field -> column, None to go by the header's names (see file_columns.guess).
+    symbol: read only the rows whose symbol column says so; needs that column.
+    report: called now and then with the share of the lines read and the bad rows so far; may raise to stop.
     Raises: CsvRefused when it is not text, is empty, or lacks a needed column. Bad rows never raise.
     """
+    lines, delimiter, names = _open(data)
+    reader, notes = _reader(names, columns, with_adjusted, zone, time_format)
+    mapping = _mapping(names, columns)
+    if symbol and "symbol" not in mapping:
+        raise CsvRefused(f"rows of {symbol} were asked for, but no column says which symbol a row belongs to")
+    place = names.index(mapping["symbol"]) if "symbol" in mapping else None
+    rows, n_other, read, seen = _Rows(), 0, 0, set[str]()
+    for number, line in enumerate(lines, start=2):
+        read += len(line)
+        if number % REPORT_EVERY == 0:
+            report(min(read / max(len(data), 1), 1.0), rows.n_bad)
+        if not line.strip():
+            continue
+        texts = _split(line, delimiter)
+        if place is not None and place < len(texts):
+            seen.add(texts[place].strip())
+            if symbol and texts[place].strip() != symbol:
+                n_other += 1
+                continue
+            if not symbol and len(seen) > 1:
+                raise CsvRefused(f"the file holds several symbols ({', '.join(sorted(seen))}, ...): say which one")
+        _read_row(rows, reader, number, texts)
+    if n_other:
+        notes.append(f"{n_other:,} rows of other symbols left out")
+    return _assemble(rows, notes, with_adjusted)
+
+
+def header_of(data: bytes) -> list[str]:
+    """The names in the first line. Raises: CsvRefused when it is not text or empty."""
+    return _open(data)[2]
+
+
+def first_rows(data: bytes, n: int) -> list[dict[str, str]]:
+    """The first n rows as column -> text, for people to look at; lines of another length are cut or filled."""
+    lines, delimiter, names = _open(data)
+    shown: list[dict[str, str]] = []
+    for line in lines:
+        if len(shown) == n:
+            break
+        if line.strip():
+            texts = _split(line, delimiter)
+            shown.append(dict(zip(names, texts + [""] * (len(names) - len(texts)), strict=False)))
+    return shown
+
+
+def _open(data: bytes) -> tuple[io.StringIO, str, list[str]]:
+    """The lines after the header, the delimiter and the header's names."""
     lines = io.StringIO(_text(data), newline=None)
     header = next(lines, "")
     if not header.strip():
         raise CsvRefused("the file is empty: expected a header line and one line per bar")
     delimiter = max(",;\t", key=header.count)
-    reader, notes = _read_header(_split(header, delimiter), with_adjusted, zone, time_format)
-    rows = _Rows()
-    for number, line in enumerate(lines, start=2):
-        if line.strip():
-            _read_row(rows, reader, number, _split(line, delimiter))
-    return _assemble(rows, notes, with_adjusted)
+    return lines, delimiter, [name.strip() for name in _split(header, delimiter)]
 
 
 def _text(data: bytes) -> str:
@@ -131,30 +180,44 @@ def _split(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def _read_header(
-    names: list[str], with_adjusted: bool, zone: tzinfo, time_format: str | None
+def _mapping(names: list[str], columns: Mapping[str, str] | None) -> dict[str, str]:
+    return dict(columns) if columns is not None else guess(names)
+
+
+def _reader(
+    names: list[str], columns: Mapping[str, str] | None, with_adjusted: bool, zone: tzinfo, time_format: str | None
 ) -> tuple[RowReader, list[str]]:
-    found = [name.strip().lower() for name in names]
-    positions: dict[str, int] = {}
-    for place, name in enumerate(found):
-        column = _NAMES.get(name)
-        if column in positions:
-            raise CsvRefused(f"two columns for {column}: {found[positions[column]]} and {name}; keep one of them")
-        if column:
-            positions[column] = place
-    missing = [name for name in (*_REQUIRED, *(["adj_close"] if with_adjusted else [])) if name not in positions]
-    if missing:
-        raise CsvRefused(
-            f"missing columns: {', '.join(missing)}. Found: {', '.join(found)[:200]}. Expected a header with time "
-            f"(or date, timestamp, datetime), open, high, low, close{', adj_close' if with_adjusted else ''}; "
-            "volume is optional"
-        )
-    notes = [f"column ignored: {name or '(no name)'}" for name in found if name not in _NAMES]
-    if "volume" not in positions:
+    """Raises: CsvRefused when a needed column is missing, or when two could be meant."""
+    mapping = _mapping(names, columns)
+    used = {column for field, column in mapping.items() if field != "symbol" or columns is not None}
+    twice = [name for name in used if sum(normal(other) == normal(name) for other in names) > 1]
+    if twice:
+        raise CsvRefused(f"two columns are called {twice[0]}; rename one of them")
+    if columns is None and "clock" not in mapping:
+        _refuse_rivals(names, mapping)
+    try:
+        check(mapping, names, with_adjusted=with_adjusted)
+    except ValueError as error:
+        raise CsvRefused(str(error)) from error
+    notes = [f"column ignored: {normal(name) or '(no name)'}" for name in names if name not in used]
+    if len({mapping[price] for price in PRICES}) == 1:
+        notes.append("one price a row: open, high, low and close are that price")
+    if "volume" not in mapping:
         notes.append("no volume column: volume is 0")
-    if not with_adjusted and positions.pop("adj_close", None) is not None:
+    if not with_adjusted and mapping.pop("adj_close", None) is not None:
         notes.append("adjusted close is not used: prices are imported as they are")
-    return RowReader(positions, len(names), zone, time_format), notes
+    places = {field: names.index(column) for field, column in mapping.items() if field != "symbol"}
+    return RowReader(places, len(names), zone, time_format), notes
+
+
+def _refuse_rivals(names: list[str], mapping: Mapping[str, str]) -> None:
+    """Two columns that both could be the time: nobody should guess which."""
+    times = [normal(name) for name in names if guess([name]).get("time") == name]
+    if len(times) > 1:
+        raise CsvRefused(f"two columns for time: {times[0]} and {times[1]}; keep one of them")
+    closes = [normal(name) for name in names if normal(name) in ("close", "last") or name == mapping.get("close")]
+    if len(set(closes)) > 1:
+        raise CsvRefused(f"two columns for close: {closes[0]} and {closes[1]}; keep one of them")
 
 
 def _read_row(rows: _Rows, reader: RowReader, number: int, texts: list[str]) -> None:

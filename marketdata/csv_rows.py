@@ -32,7 +32,7 @@ class RowReader:
         """
         if len(texts) != self.n_fields:
             raise BadRow(f"{len(texts)} fields, expected {self.n_fields} as in the header")
-        time = seconds(texts[self.positions["time"]].strip(), self.zone, self.time_format)
+        time = seconds(self._time_text(texts), self.zone, self.time_format)
         open_, high, low, close = (self._positive(name, texts) for name in _PRICES)
         if high < low:
             raise BadRow(f"high {high:g} is below low {low:g}")
@@ -44,6 +44,11 @@ class RowReader:
             raise BadRow(f"volume is {volume:g}: it cannot be negative")
         adjusted = self._positive("adj_close", texts) if "adj_close" in self.positions else math.nan
         return time, open_, high, low, close, volume, adjusted
+
+    def _time_text(self, texts: list[str]) -> str:
+        """The time, put together where the file keeps date and time of day apart."""
+        text = texts[self.positions["time"]].strip()
+        return f"{text} {texts[self.positions['clock']].strip()}" if "clock" in self.positions else text
 
     def _positive(self, name: str, texts: list[str]) -> float:
         value = self._number(name, texts)

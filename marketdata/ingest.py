@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -15,8 +16,9 @@ from core.models import Event, Instrument
 from core.notices import notify
 from marketdata.adjust import CorporateAction, adjust_bars
 from marketdata.bar_store import store_bars
-from marketdata.csv_import import SIZE_LIMIT_BYTES, ParsedBars, parse_bars, read_file
+from marketdata.csv_import import SIZE_LIMIT_BYTES, CsvRefused, ParsedBars, parse_bars, read_file
 from marketdata.models import DataImport
+from marketdata.parquet_text import is_parquet, to_csv
 from marketdata.series import BarSeries
 
 
@@ -39,17 +41,40 @@ def prepare(
     time_format: str | None = None,
     adjust: bool = False,
     dividend_base: Literal["previous_close", "close"] = "previous_close",
+    columns: Mapping[str, str] | None = None,
+    symbol: str = "",
+    report: Callable[[float, int], None] = lambda share, n_bad: None,
 ) -> Prepared:
-    """Read the bytes of a bar file; see csv_import for the rules and adjust for splits and dividends.
+    """Read the bytes of a CSV or Parquet file; see csv_import for the rules and adjust for splits and dividends.
 
+    columns, symbol, report: as csv_import.parse_bars.
     Raises: csv_import.CsvRefused when the file as a whole cannot be read.
     """
-    parsed = parse_bars(data, zone=zone, time_format=time_format, with_adjusted=adjust)
+    parsed = parse_bars(
+        _as_csv(data),
+        zone=zone,
+        time_format=time_format,
+        with_adjusted=adjust,
+        columns=columns,
+        symbol=symbol,
+        report=report,
+    )
+    if is_parquet(data):
+        parsed.notes.append("rows are counted as lines of a CSV would be: the first one is row 2")
     digest = hashlib.sha256(data).hexdigest()
     if parsed.adj_close is None:
         return Prepared(name, digest, parsed, parsed.series)
     adjusted = adjust_bars(parsed.series, parsed.adj_close, dividend_base=dividend_base)
     return Prepared(name, digest, parsed, adjusted.series, adjusted.actions)
+
+
+def _as_csv(data: bytes) -> bytes:
+    if not is_parquet(data):
+        return data
+    try:
+        return to_csv(data)
+    except ValueError as error:
+        raise CsvRefused(str(error)) from error
 
 
 def store(

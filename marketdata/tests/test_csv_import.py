@@ -113,8 +113,59 @@ def test_missing_columns_name_what_was_found_and_what_was_expected():
 
 
 def test_two_columns_for_one_thing_are_refused():
-    with pytest.raises(CsvRefused, match="two columns for time: date and time"):
-        parse("", header="date,time,open,high,low,close\n")
+    with pytest.raises(CsvRefused, match="two columns for time: timestamp and date"):
+        parse("", header="timestamp,date,open,high,low,close\n")
+    with pytest.raises(CsvRefused, match="two columns for close: close and last"):
+        parse("", header="date,open,high,low,close,last\n")
+
+
+def test_date_and_time_of_day_may_have_a_column_each():
+    parsed = parse("2013-01-02,09:30,10,12,9,11\n", header="Date,Time,Open,High,Low,Close\n", zone=NEW_YORK)
+    # 9:30 in New York in winter is 14:30 UTC; 2013-01-02 is day 15,707
+    assert parsed.series.time.tolist() == [15_707 * 86_400 + 14 * 3600 + 1800]
+
+
+def test_a_file_of_prices_alone_has_flat_bars():
+    parsed = parse("2013-01-02T14:30:00Z,10.5,7\n", header="timestamp,price,volume\n")
+    bar = parsed.series
+    assert (bar.open[0], bar.high[0], bar.low[0], bar.close[0], bar.volume[0]) == (10.5, 10.5, 10.5, 10.5, 7)
+    assert parsed.notes == ["one price a row: open, high, low and close are that price"]
+
+
+def test_columns_can_be_named_by_hand():
+    parsed = parse(
+        "x,1,2013-01-02,10,12,9,11\n",
+        header="a,b,when,first,top,bottom,end\n",
+        columns={"time": "when", "open": "first", "high": "top", "low": "bottom", "close": "end"},
+    )
+    assert parsed.series.high.tolist() == [12.0]
+    with pytest.raises(CsvRefused, match="the file has no column nothing"):
+        parse("", columns={"time": "date", "open": "nothing", "high": "high", "low": "low", "close": "close"})
+
+
+def test_one_symbol_of_several_is_read():
+    rows = "2013-01-02,A,1,1,1,1\n2013-01-02,B,2,2,2,2\n2013-01-03,A,3,3,3,3\n"
+    header = "date,symbol,open,high,low,close\n"
+    parsed = parse(rows, header=header, symbol="A")
+    assert parsed.series.close.tolist() == [1.0, 3.0]
+    assert "1 rows of other symbols left out" in parsed.notes
+    with pytest.raises(CsvRefused, match="holds several symbols"):
+        parse(rows, header=header)
+    with pytest.raises(CsvRefused, match="no column says"):
+        parse("", symbol="A")
+
+
+def test_progress_is_reported_and_may_stop_the_reading():
+    rows = "".join(f"{1_000_000_000 + 60 * i},1,1,1,1,1\n" for i in range(50_000))
+    shares = []
+    parse(rows, report=lambda share, n_bad: shares.append(share))
+    assert len(shares) == 2 and 0.3 < shares[0] < shares[1] < 1
+
+    def stop(share, n_bad):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parse(rows, report=stop)
 
 
 @pytest.mark.parametrize(
