@@ -38,6 +38,13 @@ MODELS_DIR = Path(env.str("DESK_MODELS_DIR", str(LOCAL_DIR / "models")))
 # Live trading needs this switch and an operator's confirmation; the bridge it would use comes later.
 LIVE_TRADING_ALLOWED = env.bool("DESK_ALLOW_LIVE", False)
 
+# Where market data comes from. Empty addresses mean each source's usual one; without a bridge there is none.
+YAHOO_ADDRESS = env.str("DESK_YAHOO_ADDRESS", "") or None
+BRIDGE_ADDRESS = env.str("DESK_BRIDGE_ADDRESS", "")
+BRIDGE_TOKEN = env.str("DESK_BRIDGE_TOKEN", "")
+# Key of the language model that reads the tone of news, if operators choose one.
+SENTIMENT_KEY = env.str("DESK_SENTIMENT_KEY", "")
+
 INSTALLED_APPS = [
     "core",
     "marketdata",
