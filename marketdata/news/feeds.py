@@ -26,7 +26,7 @@ def read_feed(address: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> list
     if not address.startswith(("http://", "https://")):
         raise NewsUnavailable(f"{address[:80]!r} is not an address: it must begin with http:// or https://")
     parsed = feedparser.parse(_download(address, timeout_seconds))
-    if not parsed.entries and (parsed.bozo or not parsed.version):
+    if not parsed.entries and (parsed.bozo or not parsed.get("version")):
         raise NewsUnavailable(f"{address} answered, but not with an RSS or Atom feed")
     found = [_headline(entry) for entry in parsed.entries[:MOST_ITEMS]]
     return sorted((one for one in found if one is not None), key=lambda one: one.time, reverse=True)

@@ -65,7 +65,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
 
     def says(self, body, status: int = 200, wait: float = 0.0) -> None:
         self.body = body if isinstance(body, bytes) else json.dumps(body).encode()
