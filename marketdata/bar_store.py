@@ -6,11 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from django.db import connection, transaction
+from django.utils import timezone
 
 from core.models import Instrument
 from marketdata import calendars, levels
 from marketdata.coarser import DAY, coarser
-from marketdata.queries import copy_bars, load_bars, made_intervals
+from marketdata.models import Fetch
+from marketdata.queries import copy_bars, load_bars
 from marketdata.series import BarSeries
 
 MADE = "made:"  # source of bars made of shorter ones, followed by those bars' seconds
@@ -32,7 +34,7 @@ def store_bars(instrument: Instrument, interval_seconds: int, series: BarSeries,
     n_rows = copy_bars(instrument.pk, interval_seconds, series, source, outside=outside)
     first, last = int(series.time[0]), int(series.time[-1])
     levels.refresh(instrument.pk, interval_seconds, first, last)
-    for longer in made_intervals(instrument.pk, f"{MADE}{interval_seconds}"):
+    for longer in _made_of(instrument, interval_seconds):
         _make(instrument, interval_seconds, longer, first, last)
     return n_rows
 
@@ -62,7 +64,20 @@ def make_bars(instrument: Instrument, from_seconds: int, to_seconds: int) -> int
         raise ValueError(
             f"no bar of {instrument.symbol} lies in a session of {instrument.calendar}: no day can be made"
         )
+    # The row says from now on that these bars follow the shorter ones; see _made_of.
+    Fetch.objects.get_or_create(
+        source=source,
+        instrument=instrument,
+        interval_seconds=to_seconds,
+        defaults={"done": 1.0, "n_stored": n_made, "state": Fetch.State.FINISHED, "ended_at": timezone.now()},
+    )
     return n_made
+
+
+def _made_of(instrument: Instrument, interval_seconds: int) -> list[int]:
+    """Lengths of the bars that are made of these."""
+    rows = Fetch.objects.filter(instrument=instrument, source=f"{MADE}{interval_seconds}")
+    return sorted(set(rows.values_list("interval_seconds", flat=True)))
 
 
 def _make(instrument: Instrument, from_seconds: int, to_seconds: int, first: int, last: int) -> int:

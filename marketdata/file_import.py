@@ -174,6 +174,10 @@ def run(fetch: Fetch, job: Job) -> None:
         record = store(
             prepared, fetch.instrument, source="file", interval=options["interval_seconds"], actor=fetch.requested_by
         )
+    except ImportCancelled:
+        if not job.shutting_down:  # else it begins again at the next start
+            _forget(path)
+        raise
     except CsvRefused as error:
         _forget(path)
         raise JobFailedError(str(error)) from error

@@ -53,16 +53,6 @@ _LOAD = """
       AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
     ORDER BY time
 """
-# One look at the end of an index per usual length, however many bars are stored.
-_MADE = """
-    SELECT usual.seconds FROM unnest(%(usual)s::int[]) AS usual (seconds)
-    CROSS JOIN LATERAL (
-        SELECT source FROM marketdata_bar WHERE instrument_id = %(instrument)s AND interval_seconds = usual.seconds
-        ORDER BY time DESC LIMIT 1
-    ) AS latest
-    WHERE latest.source = %(source)s ORDER BY usual.seconds
-"""
-_USUAL_INTERVALS = (60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 86_400)
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _TIMES = """
     SELECT DISTINCT time FROM marketdata_bar
@@ -119,13 +109,6 @@ def load_bars(
     Columns: time int64 seconds UTC; open, high, low, close, volume float64. No bars: an empty series.
     """
     return _series(_LOAD, {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end})
-
-
-def made_intervals(instrument_id: int, source: str) -> list[int]:
-    """Lengths in seconds, ascending, of the instrument's bars whose latest came from `source`; mostly none."""
-    with connection.cursor() as cursor:
-        cursor.execute(_MADE, {"instrument": instrument_id, "source": source, "usual": list(_USUAL_INTERVALS)})
-        return [row[0] for row in cursor.fetchall()]
 
 
 def next_bar_times(

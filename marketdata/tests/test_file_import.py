@@ -6,10 +6,15 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
+from core.jobs import JobFailedError
+from core.models import Event, Instrument
+from marketdata import file_import
 from marketdata.csv_import import CsvRefused, parse_bars
 from marketdata.file_import import preview
 from marketdata.ingest import prepare
+from marketdata.models import Fetch
 from marketdata.parquet_text import to_csv
+from marketdata.queries import load_bars
 from marketdata.tests.shared_data import need
 
 DAILY = b"Date,Open,High,Low,Close,Volume\n2013-01-02,10,12,9,11,500\n2013-01-03,11,13,10,12,600\n"
@@ -103,3 +108,98 @@ def test_a_real_minute_file_comes_through_whole():
     frame = pd.read_parquet(path)
     mine = frame[frame["symbol"] == "TQQQ"]
     assert parsed.series.close.tolist() == mine["close"].tolist()
+
+
+class UploadJob:
+    """A job without process and lock; `when` is called at every look at the row."""
+
+    def __init__(self, fetch, when=lambda: None) -> None:
+        self.pk, self.shutting_down, self.when = fetch.pk, False, when
+        self.beats = []
+
+    def read(self):
+        self.when()
+        return Fetch.objects.get(pk=self.pk)
+
+    def beat(self, state, reason="", *, applied_version=None) -> None:
+        self.beats.append((state, reason))
+
+
+@pytest.fixture
+def uploads(db, settings, tmp_path):
+    settings.LOCAL_DIR = tmp_path
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def instrument(db):
+    return Instrument.objects.create(symbol="UPL", name="upload", asset_class="stock")
+
+
+def test_an_upload_becomes_bars_a_record_and_a_finished_job(uploads, instrument):
+    data = DAILY + b"2013-01-04,1,1,1,abc,1\n"
+    fetch = file_import.start(data, "a.csv", instrument, actor="ann")
+    assert len(list(uploads.iterdir())) == 1
+    file_import.run(fetch, UploadJob(fetch))
+    fetch.refresh_from_db()
+    assert (fetch.n_rows, fetch.n_stored, fetch.n_bad, fetch.done) == (3, 2, 1, 1.0)
+    assert fetch.data_import.problems == [{"row": 4, "reason": "close is not a number: 'abc'"}]
+    assert len(load_bars(instrument.pk, 86_400)) == 2
+    assert list(uploads.iterdir()) == []
+    assert Event.objects.filter(kind="data.import_started", actor="ann").exists()
+    assert Event.objects.filter(kind="data.imported", actor="ann").exists()
+
+
+def test_what_was_chosen_in_the_preview_holds(uploads, instrument):
+    text = b"when;who;p\n02/01/2019 09:30;A;10\n02/01/2019 09:31;B;11\n02/01/2019 09:31;A;12\n"
+    fetch = file_import.start(
+        text, "b.csv", instrument, actor="ann", zone="America/New_York", time_format="%d/%m/%Y %H:%M", symbol="A",
+        mapping={"time": "when", "symbol": "who", "open": "p", "high": "p", "low": "p", "close": "p"},
+        interval_seconds=60,
+    )  # fmt: skip
+    file_import.run(fetch, UploadJob(fetch))
+    first = int(datetime(2019, 1, 2, 14, 30, tzinfo=UTC).timestamp())  # 9:30 in New York, in winter
+    assert load_bars(instrument.pk, 60).time.tolist() == [first, first + 60]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"nonsense", "missing columns"), (DAILY[:36] + b"x,1,1,1,1,1\n", "no good row among 1; row 2")],
+)
+def test_a_file_that_cannot_be_imported_fails_with_the_reason(uploads, instrument, data, reason):
+    fetch = file_import.start(data, "c.csv", instrument, actor="ann")
+    with pytest.raises(JobFailedError, match=reason):
+        file_import.run(fetch, UploadJob(fetch))
+    assert list(uploads.iterdir()) == []
+
+
+def test_cancelling_leaves_no_bars_and_no_file(uploads, instrument, monkeypatch):
+    monkeypatch.setattr(file_import, "SECONDS_BETWEEN_REPORTS", 0)
+    rows = b"".join(b"%d,1,1,1,1,1\n" % (1_000_000_000 + 60 * n) for n in range(45_000))
+    fetch = file_import.start(b"time,open,high,low,close,volume\n" + rows, "d.csv", instrument, actor="ann")
+    looks = []
+
+    def cancel_at_the_second_look():
+        looks.append(Fetch.objects.get(pk=fetch.pk).done)
+        if len(looks) == 2:
+            Fetch.objects.filter(pk=fetch.pk).update(desired_state="stopped")
+
+    with pytest.raises(file_import.ImportCancelled):
+        file_import.run(fetch, UploadJob(fetch, cancel_at_the_second_look))
+    assert looks[1] > 0.3  # progress was written before
+    assert len(load_bars(instrument.pk, 60)) == 0 and list(uploads.iterdir()) == []
+
+
+def test_a_lost_upload_says_what_to_do(uploads, instrument):
+    fetch = file_import.start(DAILY, "e.csv", instrument, actor="ann")
+    next(uploads.iterdir()).unlink()
+    with pytest.raises(JobFailedError, match="upload it again"):
+        file_import.run(fetch, UploadJob(fetch))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_kept(uploads, instrument, monkeypatch):
+    monkeypatch.setattr(file_import, "SIZE_LIMIT_BYTES", 10)
+    with pytest.raises(CsvRefused, match="the limit is 10"):
+        file_import.start(DAILY, "f.csv", instrument, actor="ann")
+    with pytest.raises(CsvRefused, match="the limit is 10"):
+        preview(DAILY, "f.csv")
