@@ -16,9 +16,13 @@ from core.ledger import cancel_order, to_money, value_book
 from core.models import Account, Book, Event, Fill, Instrument, Order, Position
 from core.notices import notify
 from core.simulation.rules import MarketRules
+from marketdata import data_health
 from marketdata.models import Bar
 from risk import gate, kill_switch
 from risk.models import Limits
+
+# Denied bar after bar for one and the same reason: one line in the journal says it.
+SAID_ONCE = ("KILL_SWITCH", "DATA_FAULT")
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,10 @@ class Wish:
 class Execution:
     """One book's way to the market: judge, store the intent, send, fill."""
 
-    def __init__(self, book: Book, instrument: Instrument, rules: MarketRules) -> None:
+    def __init__(self, book: Book, instrument: Instrument, rules: MarketRules, *, interval_seconds: int) -> None:
+        """interval_seconds: of the series the agent decides on; a fault of it stops trading."""
         self.book, self.instrument, self.rules = book, instrument, rules
+        self.interval_seconds = interval_seconds
         self.account = Account.objects.get(pk=book.account_id)
         self._broker: Broker = self._choose_broker()
 
@@ -72,6 +78,7 @@ class Execution:
             closing_on_kill=wish.closing_on_kill,
             live=self.account.mode == Account.Mode.LIVE,
             live_allowed=settings.LIVE_TRADING_ALLOWED,
+            data_fault=self._data_fault(),
         )
         found = (
             None
@@ -79,6 +86,11 @@ class Execution:
             else gate.GateLimits(limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind)
         )
         return gate.judge(intent, found)
+
+    def _data_fault(self) -> str:
+        """What is wrong with the series and stops trading on it; "" for nothing."""
+        faults = data_health.blocking(self.instrument.pk, self.interval_seconds)
+        return "; ".join(fault.detail for fault in faults)
 
     def _gross_elsewhere(self) -> float:
         """Absolute value of the account's other positions, each as large as its open orders may make it.
@@ -129,12 +141,12 @@ class Execution:
         return None if denied else order
 
     def _told_before(self, order: Order) -> bool:
-        """Whether the order before this one was stopped by the kill switch too: one line in the journal says it."""
+        """Whether the order before this one was stopped for the same lasting reason, which the journal knows."""
         before = (
             Order.objects.filter(book=self.book, instrument=self.instrument, pk__lt=order.pk).order_by("-pk").first()
         )
-        stopped = order.reason_code == "KILL_SWITCH"
-        return stopped and before is not None and before.reason_code == order.reason_code
+        lasting = order.reason_code in SAID_ONCE
+        return lasting and before is not None and before.reason_code == order.reason_code
 
     @transaction.atomic
     def send(self, order: Order) -> None:

@@ -24,6 +24,7 @@ class Intent:
     closing_on_kill: bool  # the order closes a position because the kill switch asked for it
     live: bool
     live_allowed: bool
+    data_fault: str | None  # what is wrong with the agent's series, if it stops trading; "": nothing; None: unknown
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,8 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
     stopped = intent.kill_switch_engaged and not closes
     behind = intent.bars_behind
     fresh = limits is not None and behind is not None and 0 <= behind <= limits.max_bars_behind
+    faultless = intent.data_fault == ""
+    soundness = "the state of the data is unknown" if intent.data_fault is None else intent.data_fault or "no fault"
     freshness = "what the feed has published is unknown" if behind is None else f"{behind} bars behind the feed"
     # Without equity nothing may grow, but what is left must be allowed to go.
     money = intent.book_equity > 0 or _reduces(intent)
@@ -137,6 +140,8 @@ def _blocking_checks(intent: Intent, limits: GateLimits | None) -> list[Check]:
             "found" if limits else "this account has no usable limits",
         ),
         Check("STALE_DATA", "Data is fresh", fresh or closes, freshness),
+        # A wrong price must not cause a sale either, so reductions wait too; only the kill switch's closing goes on.
+        Check("DATA_FAULT", "Data can be trusted", faultless or closes, soundness),
         Check(
             "LIVE_NOT_ALLOWED",
             "Paper, or live allowed",

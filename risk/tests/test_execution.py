@@ -12,7 +12,8 @@ from core.models import Account, Book, Event, Fill, Instrument, Order, Position
 from core.simulation.rules import MarketRules
 from core.tests import rows
 from core.tests.rows import day
-from marketdata.models import Bar
+from marketdata import data_health
+from marketdata.models import DAY, Bar, DataFault, Stream
 from risk import kill_switch
 from risk.execution import Execution, Wish
 from risk.models import Limits
@@ -30,7 +31,7 @@ def main() -> Account:
 
 @pytest.fixture
 def execution(main: Account) -> Execution:
-    return Execution(rows.book("10000", account=main), rows.instrument(), FREE)
+    return Execution(rows.book("10000", account=main), rows.instrument(), FREE, interval_seconds=DAY)
 
 
 def bar(number: int, price: float = 50.0) -> ClosedBar:
@@ -119,7 +120,7 @@ def test_other_positions_and_open_orders_of_the_account_count(main, execution):
     # 0.6·20,000 = 12,000 for all. Another book holds 100·50 = 5,000 and has sent an order for 60 more: 8,000 elsewhere.
     # 12,000 − 8,000 = 4,000: 80 shares.
     Limits.objects.filter(account=main).update(max_gross_exposure=0.6)
-    other = Execution(rows.book("10000", "other", main), rows.instrument("MSFT"), FREE)
+    other = Execution(rows.book("10000", "other", main), rows.instrument("MSFT"), FREE, interval_seconds=DAY)
     hold(other, 100.0)
     later = wish(160.0, 2)
     other.send(other.store_intent(Wish("agent-2-2", 160.0, later.bar, 0), other.judge(later), decision_id=None))
@@ -168,7 +169,7 @@ def test_a_restart_after_a_crash_sends_once_and_nothing_that_was_stopped(main, e
     verdict = execution.judge(asked)
     kill_switch.engage(main, reason="stop", actor="olga")
     execution.store_intent(asked, verdict, decision_id=None)  # then the process dies
-    again = Execution(Book.objects.get(), Instrument.objects.get(), FREE)
+    again = Execution(Book.objects.get(), Instrument.objects.get(), FREE, interval_seconds=DAY)
     again.send_unsent()
     assert Order.objects.latest("id").status == "canceled"
     assert again.on_bar(bar(3)) == []
@@ -230,15 +231,68 @@ def test_a_part_sale_is_not_sent_after_a_kill_that_closes(main, execution):
 def test_a_live_account_has_no_way_to_the_market(main):
     Account.objects.update(mode="live")
     with pytest.raises(JobFailedError, match="set it back to paper"):
-        Execution(rows.book(account=main), rows.instrument(), FREE)
+        Execution(rows.book(account=main), rows.instrument(), FREE, interval_seconds=DAY)
 
 
 def test_floats_of_the_policy_become_exact_quantities(main):
     # 0.3 − 0.1 is 0.19999999999999998 in binary; the order is for 0.2.
     coin = rows.instrument("BTC", lot_size=Decimal("0.1"))
-    execution = Execution(rows.book("10000", account=main), coin, MarketRules(schedule="none", lot=0.1, tick_size=0.0))
+    execution = Execution(
+        rows.book("10000", account=main),
+        coin,
+        MarketRules(schedule="none", lot=0.1, tick_size=0.0),
+        interval_seconds=DAY,
+    )
     order = rows.order(execution.book, coin, "0.1", status="accepted")
     bought = LedgerExecution("x", day(1), Decimal("0.1"), Decimal(50), Decimal(0), Decimal(0))
     apply_execution(order, bought)
     assert Position.objects.get().quantity == Decimal("0.1")
     assert stored(execution, wish(0.3)).quantity == Decimal("0.2")
+
+
+def fault(instrument: Instrument, **values: object) -> DataFault:
+    values = {"kind": "broken", "severity": "blocking", "detail": "3 bars have impossible prices.", **values}
+    return DataFault.objects.create(instrument=instrument, **values)
+
+
+def test_an_open_data_fault_denies_until_a_person_clears_it(execution):
+    found = fault(execution.instrument)
+    denied = stored(execution, wish(100.0))
+    assert (denied.status, denied.reason_code, denied.reason) == ("denied", "DATA_FAULT", found.detail)
+    data_health.clear(found, actor="anna", reason="compared with the exchange's own file")
+    order = sent(execution, stored(execution, wish(100.0, 2)))
+    assert order.status == "accepted"
+    assert [fill.quantity for fill in execution.on_bar(bar(3))] == [Decimal(100)]
+
+
+def test_a_data_fault_stops_sales_too_but_not_the_kill_switch_closing_positions(main, execution):
+    hold(execution, 100.0)
+    fault(execution.instrument)
+    assert stored(execution, wish(0.0, 3)).reason_code == "DATA_FAULT"
+    kill_switch.engage(main, reason="test", actor="anna", close_positions=True)
+    assert execution.judge(wish(0.0, 4, closing_on_kill=True)).verdict == "approved"
+
+
+@pytest.mark.parametrize(
+    "harmless", [{"severity": "warning"}, {"interval_seconds": 60}, {"cleared_at": day(1), "cleared_by": "anna"}]
+)
+def test_warnings_other_series_and_cleared_faults_deny_nothing(execution, harmless):
+    fault(execution.instrument, **harmless)
+    fault(rows.instrument("MSFT"))
+    assert stored(execution, wish(100.0)).status == "approved"
+
+
+def test_denials_for_one_lasting_fault_are_one_line_in_the_journal(execution):
+    fault(execution.instrument)
+    for number in (1, 2, 3):
+        stored(execution, wish(100.0, number))
+    assert Order.objects.filter(reason_code="DATA_FAULT").count() == 3
+    assert Event.objects.filter(kind="order.denied").count() == 1
+
+
+def test_a_live_feed_of_an_unknown_calendar_denies(execution):
+    Instrument.objects.update(calendar="XNOPE")
+    feed = Stream.objects.create(name="live", source="yahoo", from_time=day(1), desired_state="running")
+    feed.instruments.add(execution.instrument)
+    assert stored(execution, wish(100.0)).reason_code == "DATA_FAULT"
+    assert "no trading calendar 'XNOPE'" in execution.judge(wish(100.0, 2)).reason

@@ -24,6 +24,7 @@ BUY = Intent(
     closing_on_kill=False,
     live=False,
     live_allowed=False,
+    data_fault="",
 )
 SELL_ALL = replace(BUY, quantity_held=100.0, quantity_wanted=0.0)
 
@@ -32,7 +33,8 @@ def test_an_order_within_all_limits_is_approved_with_every_check_shown():
     verdict = judge(BUY, LIMITS)
     assert (verdict.verdict, verdict.quantity_allowed, verdict.reason_code, verdict.reason) == ("approved", 100, "", "")
     assert [check.code for check in verdict.checks] == [
-        "KILL_SWITCH", "NO_LIMITS", "STALE_DATA", "LIVE_NOT_ALLOWED", "NO_EQUITY", "POSITION_LIMIT", "EXPOSURE_LIMIT",
+        "KILL_SWITCH", "NO_LIMITS", "STALE_DATA", "DATA_FAULT", "LIVE_NOT_ALLOWED", "NO_EQUITY", "POSITION_LIMIT",
+        "EXPOSURE_LIMIT",
     ]  # fmt: skip
 
 
@@ -48,6 +50,8 @@ def test_keeping_what_is_held_is_no_order_even_while_stopped():
         ({"bars_behind": -1}, "STALE_DATA"),
         ({"bars_behind": None}, "STALE_DATA"),
         ({"bars_behind": math.nan}, "STALE_DATA"),
+        ({"data_fault": "3 bars have impossible prices"}, "DATA_FAULT"),
+        ({"data_fault": None}, "DATA_FAULT"),
         ({"live": True}, "LIVE_NOT_ALLOWED"),
         ({"book_equity": 0.0}, "NO_EQUITY"),
         ({"book_equity": -5.0}, "NO_EQUITY"),
@@ -148,7 +152,10 @@ def test_a_reduction_meets_no_size_limit_even_without_equity(held, wanted, chang
     assert (verdict.verdict, verdict.quantity_allowed) == ("approved", wanted)
 
 
-@pytest.mark.parametrize("change", [{"kill_switch_engaged": True}, {"bars_behind": None}, {"live": True}])
+@pytest.mark.parametrize(
+    "change",
+    [{"kill_switch_engaged": True}, {"bars_behind": None}, {"live": True}, {"data_fault": "bad"}, {"data_fault": None}],
+)
 def test_a_reduction_is_blocked_like_any_order(change):
     verdict = judge(replace(SELL_ALL, **change), LIMITS)
     assert (verdict.verdict, verdict.quantity_allowed) == ("denied", 100.0)
@@ -157,6 +164,20 @@ def test_a_reduction_is_blocked_like_any_order(change):
 def test_closing_for_the_kill_switch_passes_while_stopped_stale_and_without_equity():
     stopped = replace(SELL_ALL, kill_switch_engaged=True, closing_on_kill=True, bars_behind=None, book_equity=-1.0)
     assert judge(stopped, LIMITS).verdict == "approved"
+
+
+@pytest.mark.parametrize("fault", ["3 bars have impossible prices", None])
+def test_closing_for_the_kill_switch_passes_whatever_is_wrong_with_the_data(fault):
+    stopped = replace(SELL_ALL, kill_switch_engaged=True, closing_on_kill=True, data_fault=fault)
+    assert judge(stopped, LIMITS).verdict == "approved"
+    assert judge(replace(stopped, closing_on_kill=False, kill_switch_engaged=False), LIMITS).verdict == "denied"
+
+
+def test_a_data_fault_is_the_reason_in_its_own_words():
+    assert judge(replace(BUY, data_fault="3 bars have impossible prices"), LIMITS).reason == (
+        "3 bars have impossible prices"
+    )
+    assert judge(replace(BUY, data_fault=None), LIMITS).reason == "the state of the data is unknown"
 
 
 @pytest.mark.parametrize("wanted", [200.0, 50.0, -1.0])
@@ -187,7 +208,7 @@ def test_what_is_allowed_lies_between_held_and_wanted_and_within_the_limits(
     held, wanted, price, lot, book_equity, account_equity, elsewhere, weight, gross, engaged, behind
 ):
     intent = Intent(
-        held, wanted, price, 1.0, lot, book_equity, account_equity, elsewhere, behind, engaged, False, False, False
+        held, wanted, price, 1.0, lot, book_equity, account_equity, elsewhere, behind, engaged, False, False, False, ""
     )
     verdict = judge(intent, GateLimits(weight, gross, 0))
     allowed = verdict.quantity_allowed

@@ -16,6 +16,7 @@ from core import database, processes, watchdog
 from core.commands import DeskCommand
 from core.database_link import use_address
 from core.operators import FIRST_OPERATOR, ensure_operator
+from marketdata import tasks
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Command(DeskCommand):
         if not options["no_demo"]:
             call_command("setup_demo")
         _schedule_heartbeat()
+        tasks.schedule()
         dog = watchdog.Watchdog(port=free_port(settings.WEB_HOST, settings.WEB_PORT))
         self._announce(dog.url, password)
         dog.run()
