@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 from django.db import transaction
 from django.db.models import F
@@ -14,6 +14,7 @@ from core.notices import notify
 
 PLACES = Decimal("0.0000000001")
 ZERO = Decimal(0)
+_RATIO_ERROR = Decimal("1e-8")  # ratios come as floats: 30 old units times 0.3333333333 are 10 new ones
 
 
 def to_money(value: float) -> Decimal:
@@ -198,3 +199,43 @@ def cancel_order(order: Order, *, code: str, reason: str, actor: str = "system")
         )
         notify("order", book=order.book_id)
     return bool(changed)
+
+
+@dataclass(frozen=True)
+class AfterSplit:
+    """A position after a split; its worth is what it was."""
+
+    quantity: Decimal  # signed, whole lots
+    average_price: Decimal
+    fraction: Decimal  # signed units below one lot, which brokers pay out in cash
+
+
+def apply_split(
+    quantity: Decimal, average_price: Decimal, ratio: Decimal, lot_size: Decimal = Decimal(1)
+) -> AfterSplit:
+    """A position at the start of a split's ex date: quantity times `ratio` (new units for one old), price over it.
+
+    Prices kept with the position, such as the last close, are divided in the same way; cash, results and peaks stay.
+    Raises: ValueError for a ratio or lot that is not above 0.
+    """
+    if ratio <= 0 or lot_size <= 0:
+        raise ValueError(f"ratio {ratio} and lot {lot_size} must be above 0: a 2:1 split has ratio 2, a 1:10 split 0.1")
+    exact = quantity * ratio
+    lots = (exact / lot_size).to_integral_value()
+    if abs(exact - lots * lot_size) > abs(exact) * _RATIO_ERROR:
+        lots = (exact / lot_size).to_integral_value(ROUND_DOWN)
+    whole = lots * lot_size
+    fraction = ZERO if abs(exact - whole) <= abs(exact) * _RATIO_ERROR else exact - whole
+    average = (average_price / ratio).quantize(PLACES) if whole else ZERO
+    return AfterSplit(whole.quantize(PLACES), average, fraction.quantize(PLACES))
+
+
+def apply_dividend(quantity: Decimal, per_unit: Decimal, multiplier: Decimal = Decimal(1)) -> Decimal:
+    """Cash a dividend brings to whoever holds `quantity` at the last close before its ex date; a short position pays.
+
+    It is booked on the ex date, together with the fall of the price, so that equity does not dip until pay day.
+    Raises: ValueError for a dividend that is not above 0.
+    """
+    if per_unit <= 0:
+        raise ValueError(f"the dividend is {per_unit} a unit, expected above 0")
+    return (quantity * per_unit * multiplier).quantize(PLACES)

@@ -80,6 +80,14 @@ def check(instrument: Instrument, interval_seconds: int, now: datetime | None = 
     return open_faults(instrument.pk, interval_seconds)
 
 
+def check_quietly(instrument: Instrument, interval_seconds: int) -> None:
+    """As check, for after an import: trouble with looking is logged, since the bars are stored whatever comes of it."""
+    try:
+        check(instrument, interval_seconds)
+    except Exception:
+        logger.exception("the %s bars of %s could not be checked", intervals.words(interval_seconds), instrument)
+
+
 def check_all(now: datetime | None = None) -> int:
     """Look at every series that has grown since it was last looked at, at least once a day; late feeds always.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +15,15 @@ from django.db import transaction
 from core import journal
 from core.models import Event, Instrument
 from core.notices import notify
+from marketdata import data_health
 from marketdata.adjust import CorporateAction, adjust_bars
 from marketdata.bar_store import store_bars
+from marketdata.corporate import store_actions
 from marketdata.csv_import import SIZE_LIMIT_BYTES, CsvRefused, ParsedBars, parse_bars, read_file
 from marketdata.models import DataImport
 from marketdata.parquet_text import is_parquet, to_csv
 from marketdata.series import BarSeries
+from marketdata.sources.base import Action
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,9 @@ def store(
             first_time=_moment(series.time[0]) if len(series) else None,
             last_time=_moment(series.time[-1]) if len(series) else None,
         )
+        _keep_actions(record, prepared, actor)
         _tell(record, prepared, actor)
+        transaction.on_commit(partial(data_health.check_quietly, instrument, seconds))
     return record
 
 
@@ -125,6 +131,17 @@ def import_file(
     data = read_file(path, size_limit_bytes=size_limit_bytes)
     prepared = prepare(data, path.name, zone=zone, time_format=time_format, adjust=adjust)
     return store(prepared, instrument, source=source, interval=interval, actor=actor)
+
+
+def _keep_actions(record: DataImport, prepared: Prepared, actor: str) -> None:
+    """Remember what the bars were adjusted for, so that nobody adjusts them again."""
+    found = [
+        Action(date.fromisoformat(one.date), one.kind, one.ratio if one.kind == "split" else one.amount)
+        for one in prepared.actions
+        if one.kind != "unexplained"
+    ]
+    if found:
+        store_actions(record.instrument, found, record.source, in_prices=True, actor=actor)
 
 
 def _tell(record: DataImport, prepared: Prepared, actor: str) -> None:

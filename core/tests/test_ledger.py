@@ -5,7 +5,17 @@ from decimal import Decimal
 import pytest
 
 from core import ledger
-from core.ledger import Execution, apply_execution, cancel_order, mark, to_money, value_book
+from core.ledger import (
+    ZERO,
+    Execution,
+    apply_dividend,
+    apply_execution,
+    apply_split,
+    cancel_order,
+    mark,
+    to_money,
+    value_book,
+)
 from core.models import Book, EquitySnapshot, Event, Fill, Instrument, Order, Position
 from core.tests import rows
 from core.tests.rows import day
@@ -196,3 +206,49 @@ def test_a_crash_inside_an_execution_leaves_nothing(monkeypatch):
 @pytest.mark.parametrize(("tick", "places"), [("0.01", 2), ("0.25", 2), ("1", 0), ("10", 0), ("0", None)])
 def test_prices_are_shown_with_the_decimals_of_their_step(tick: str, places: int | None) -> None:
     assert Instrument(symbol="X", tick_size=Decimal(tick)).price_places == places
+
+
+@pytest.mark.parametrize(
+    ("quantity", "average", "ratio", "after"),
+    [
+        ("100", "90", "2", ("200", "45", "0")),  # 2:1: 100·2, 90/2; worth 9,000 before and after
+        ("-30", "12", "1.5", ("-45", "8", "0")),  # 3:2 of a short position
+        ("15", "4", "0.1", ("1", "40", "0.5")),  # 1:10: 1.5 units, half a unit is paid out
+        ("-15", "4", "0.1", ("-1", "40", "-0.5")),
+        ("9", "4", "0.1", ("0", "0", "0.9")),
+        ("30", "1", "0.3333333333", ("10", "3.0000000003", "0")),  # 1:3 as a float says it
+        ("0", "0", "4", ("0", "0", "0")),
+    ],
+)
+def test_a_split_changes_quantity_and_price_but_not_the_worth(quantity, average, ratio, after):
+    split = apply_split(Decimal(quantity), Decimal(average), Decimal(ratio))
+    assert (split.quantity, split.average_price, split.fraction) == tuple(Decimal(value) for value in after)
+
+
+def test_a_split_keeps_fractions_that_the_lot_allows():
+    # 0.15 coins 1:10 are 0.015; with lots of 0.01 one lot and half of one
+    split = apply_split(Decimal("0.15"), Decimal(40), Decimal("0.1"), lot_size=Decimal("0.01"))
+    assert (split.quantity, split.average_price, split.fraction) == (Decimal("0.01"), Decimal(400), Decimal("0.005"))
+
+
+def test_a_dividend_is_paid_to_holders_and_by_those_who_are_short():
+    assert apply_dividend(Decimal(200), Decimal("0.25")) == Decimal(50)
+    assert apply_dividend(Decimal(-40), Decimal("0.73")) == Decimal("-29.20")
+    assert apply_dividend(Decimal(2), Decimal("1.5"), multiplier=Decimal(100)) == Decimal(300)
+    assert apply_dividend(ZERO, Decimal("0.25")) == ZERO
+
+
+def test_equity_over_a_split_and_a_dividend_is_what_it_was():
+    # 100 at 50 and cash 1,000: 6,000. 2:1 night: 200 at 25. Dividend 0.50: price 24.50, cash 1,000 + 100: 6,000
+    split = apply_split(Decimal(100), Decimal(50), Decimal(2))
+    assert Decimal(1000) + split.quantity * Decimal(25) == Decimal(6000)
+    cash = Decimal(1000) + apply_dividend(split.quantity, Decimal("0.5"))
+    assert cash + split.quantity * Decimal("24.5") == Decimal(6000)
+
+
+@pytest.mark.parametrize("ratio", ["0", "-2"])
+def test_impossible_actions_are_refused(ratio):
+    with pytest.raises(ValueError, match="above 0"):
+        apply_split(Decimal(1), Decimal(1), Decimal(ratio))
+    with pytest.raises(ValueError, match="above 0"):
+        apply_dividend(Decimal(1), Decimal(ratio))

@@ -70,6 +70,7 @@ def _measurement(found: _Run) -> Measurement:
         "last_to_first": round(end / start, 3),
         "millions": [round(found.rate(found.ours, slice(at, at + n))) for at in range(0, len(found.ours), n)],
         "raw_last_to_first": round(raw_end / raw_start, 3),
+        "last_to_first_beside_raw": round(end / start / (raw_end / raw_start), 3),
         "memory_mb_at_first_million": round(found.megabytes[n - 1]),
         "memory_mb_at_end": round(found.megabytes[-1]),
     }

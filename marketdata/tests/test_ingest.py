@@ -13,7 +13,7 @@ from django.db import connection
 from core.models import Event, Instrument
 from marketdata.csv_import import CsvRefused
 from marketdata.ingest import import_file, prepare, store
-from marketdata.models import Bar, DataImport
+from marketdata.models import Bar, CorporateAction, DataImport
 from marketdata.queries import load_bars
 
 DAY = 86_400
@@ -71,9 +71,11 @@ def test_adjusted_prices_are_stored_and_what_was_found_is_in_the_journal(tmp_pat
     import_file(write(tmp_path, text), target, adjust=True)
     bars = load_bars(target.pk, DAY)
     assert bars.close.tolist() == [50.0, 50.0] and bars.volume.tolist() == [10.0, 5.0]
-    assert Event.objects.get().data["adjusted_for"] == [
+    assert Event.objects.get(kind="data.imported").data["adjusted_for"] == [
         {"date": "2013-01-03", "kind": "split", "ratio": 2.0, "amount": 0.0}
     ]
+    row = CorporateAction.objects.get()  # and marked as done, so that nobody adjusts a second time
+    assert (row.ex_date.isoformat(), row.kind, row.value, row.in_prices) == ("2013-01-03", "split", 2.0, True)
 
 
 @pytest.mark.django_db
