@@ -27,22 +27,8 @@ _LEVEL = """
     WHERE instrument_id = %(instrument)s AND interval_seconds = %(interval)s AND level_seconds = %(below)s
       AND time >= to_timestamp(%(start)s) AND time < to_timestamp(%(end)s)
 """
-_REFRESH = """
-    INSERT INTO marketdata_chartbar
-        (instrument_id, interval_seconds, level_seconds, time, first_time, open, high, low, close, volume, n_bars)
-    SELECT %(instrument)s, %(interval)s, %(level)s, bucket, min(first_time), first(open, time), max(high), min(low),
-        last(close, time), sum(volume ORDER BY time), sum(n_bars)
-    FROM (
-        SELECT *, to_timestamp(floor(extract(epoch FROM time)::float8 / %(level)s) * %(level)s) AS bucket
-        FROM ({rows}) AS below
-    ) AS bucketed
-    GROUP BY bucket
-    ON CONFLICT (instrument_id, interval_seconds, level_seconds, time) DO UPDATE SET
-        first_time = excluded.first_time, open = excluded.open, high = excluded.high, low = excluded.low,
-        close = excluded.close, volume = excluded.volume, n_bars = excluded.n_bars
-"""
-_REFRESH_FROM_BASE = _REFRESH.format(rows=_BASE)
-_REFRESH_FROM_LEVEL = _REFRESH.format(rows=_LEVEL)
+# The function is made by a migration; it takes the levels from the shortest to the longest.
+_REFRESH = "SELECT marketdata_refresh_levels(%(instrument)s, %(interval)s, %(levels)s::int[], %(first)s, %(last)s)"
 # Counts no further than it must: more than fits is all that is asked.
 _COUNT_BASE = f"SELECT count(*) FROM ({_BASE} LIMIT %(limit)s) AS few"  # noqa: S608 - our own text
 _COUNT_LEVEL = f"SELECT count(*) FROM ({_LEVEL} LIMIT %(limit)s) AS few"  # noqa: S608 - our own text
@@ -72,18 +58,10 @@ def levels_of(interval_seconds: int) -> list[int]:
 
 def refresh(instrument_id: int, interval_seconds: int, first: int, last: int) -> None:
     """Bring every level up to date after bars that start from `first` to `last` (seconds UTC) were written."""
-    below = interval_seconds
-    with connection.cursor() as cursor:
-        for level in levels_of(interval_seconds):
-            values = {
-                **_key(instrument_id, interval_seconds),
-                "level": level,
-                "below": below,
-                "start": first // level * level,
-                "end": last // level * level + level,
-            }
-            cursor.execute(_REFRESH_FROM_BASE if below == interval_seconds else _REFRESH_FROM_LEVEL, values)
-            below = level
+    values = {"levels": levels_of(interval_seconds), "first": first, "last": last}
+    if values["levels"]:
+        with connection.cursor() as cursor:
+            cursor.execute(_REFRESH, {**_key(instrument_id, interval_seconds), **values})
 
 
 def rebuild(instrument_id: int, interval_seconds: int) -> None:

@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                     "instrument",
                     models.ForeignKey(
                         db_index=False,
+                        db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="core.instrument",
@@ -316,6 +317,7 @@ class Migration(migrations.Migration):
                     "instrument",
                     models.ForeignKey(
                         db_index=False,
+                        db_constraint=False,
                         on_delete=django.db.models.deletion.PROTECT,
                         related_name="+",
                         to="core.instrument",

@@ -43,7 +43,9 @@ class ChartBar(models.Model):
 
     pk = models.CompositePrimaryKey("instrument_id", "interval_seconds", "level_seconds", "time")
     time = models.DateTimeField()
-    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+", db_index=False)
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     interval_seconds = models.IntegerField()
     level_seconds = models.IntegerField()
     first_time = models.DateTimeField(help_text="Time of the first bar in it.")

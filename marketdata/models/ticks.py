@@ -18,7 +18,11 @@ class Tick(models.Model):
 
     pk = models.CompositePrimaryKey("instrument_id", "time", "identity")
     time = models.DateTimeField()
-    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+", db_index=False)
+    # The database does not check the reference: that costs more than half of a bulk write, and ticks are only ever
+    # written for an instrument whose TickState row is locked, which does have a checked reference.
+    instrument = models.ForeignKey(
+        Instrument, on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     identity = models.BigIntegerField()
     kind = models.SmallIntegerField(choices=Kind)
     price = models.FloatField(null=True, help_text="Of a trade.")
