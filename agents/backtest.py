@@ -78,6 +78,7 @@ def run_backtest(
         start_cash=start_cash,
         first=first,
         last=last,
+        own=policy.own,
     )
     track = _play(policy, TradingEnv(market, config))
     baseline = _buy_and_hold(market, first, last, start_cash, rules)

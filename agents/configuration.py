@@ -6,14 +6,19 @@ from datetime import date
 from math import isfinite
 from typing import Any, Self, TypeVar
 
-from agents.features import CATALOGUE, FeatureSpec
+from agents import own_state
+from agents.features import FIRST, FeatureSpec
+from agents.normalisers import HALF_LIFE, ZSCORE, NormaliserChoice
+from agents.own_state import OwnSpec
 from agents.rewards import RewardSettings
 from agents.search import search_space
 from core.simulation.rules import MarketRules
 
 ALGORITHMS = ("ppo", "sac")
 T = TypeVar("T")
-KEYS = ("features", "rules", "reward", "training", "deploy_checks")
+KEYS = (
+    "features", "own_state", "normaliser", "normaliser_half_life", "rules", "reward", "training", "deploy_checks",
+)  # fmt: skip
 
 
 class ConfigurationError(ValueError):
@@ -95,11 +100,16 @@ class AgentSettings:
     reward: RewardSettings
     training: TrainingSettings
     deploy_checks: DeployChecks
+    own_state: OwnSpec = own_state.DEFAULT
+    normaliser: NormaliserChoice = field(default_factory=NormaliserChoice)
 
     def to_dict(self) -> dict[str, Any]:
         """AgentConfiguration.data that parses back into these settings."""
         return {
             "features": list(self.features.names),
+            "own_state": list(self.own_state.names),
+            "normaliser": self.normaliser.kind,
+            "normaliser_half_life": self.normaliser.half_life,
             "rules": self.rules.to_dict(),
             "reward": self.reward.to_dict(),
             "training": self.training.to_dict(),
@@ -123,6 +133,8 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
         reward=_part("reward", lambda: RewardSettings.from_dict(_mapping(data, "reward"))),
         training=_part("training", lambda: TrainingSettings.from_dict(_mapping(data, "training"))),
         deploy_checks=_part("deploy_checks", lambda: DeployChecks.from_dict(_mapping(data, "deploy_checks"))),
+        own_state=_part("own_state", lambda: _own_spec(data)),
+        normaliser=_normaliser(data),
     )
     _part("training.search", lambda: search_space(algorithm, settings.training.search))
     return settings
@@ -155,7 +167,7 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
         training = TrainingSettings(validation=validation, unseen=unseen, n_steps=16_000, n_evaluations=6)
     else:
         raise ConfigurationError(f"algorithm: got {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
-    names = tuple(name for name in CATALOGUE if algorithm == "sac" or name != "vix")
+    names = tuple(name for name in FIRST if algorithm == "sac" or name != "vix")
     return AgentSettings(
         algorithm=algorithm,
         features=FeatureSpec(names),
@@ -164,6 +176,17 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
         training=training,
         deploy_checks=DeployChecks(min_trades=3, max_turnover=150.0),
     ).to_dict()
+
+
+def _own_spec(data: dict[str, Any]) -> OwnSpec:
+    names = data.get("own_state", list(own_state.DEFAULT_NAMES))
+    _check(isinstance(names, list), "own_state", names, "a list of names")
+    return OwnSpec(tuple(names))
+
+
+def _normaliser(data: dict[str, Any]) -> NormaliserChoice:
+    kind = _part("normaliser", lambda: NormaliserChoice(data.get("normaliser", ZSCORE)).kind)
+    return _part("normaliser_half_life", lambda: NormaliserChoice(kind, data.get("normaliser_half_life", HALF_LIFE)))
 
 
 def _part(key: str, build: Callable[[], T]) -> T:

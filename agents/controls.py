@@ -47,9 +47,12 @@ def stream_speed(request: HttpRequest, stream_id: int) -> HttpResponse:
     """Change the replay speed."""
     stream = get_object_or_404(Stream, pk=stream_id)
     try:
-        speed = float(request.POST.get("bars_per_second", ""))
+        words = request.POST.get("speed", "")
+        given = stream_control.parse_speed(words, stream.interval_seconds) if words else None
+        speed = float(request.POST.get("bars_per_second", "")) if given is None else given
         stream_control.set_speed(stream, speed, actor=request.user.get_username())
-        messages.success(request, f"{stream.name}: {f'{speed:g} bars a second' if speed else 'as fast as possible'}.")
+        stream.refresh_from_db()
+        messages.success(request, f"{stream.name}: {stream_control.speed_words(stream)}.")
     except ValueError as error:
         messages.error(request, f"The speed was not changed: {error}.")
     return _answer(request, reverse("dashboard"))

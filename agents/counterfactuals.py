@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents import normaliser
+from agents import normaliser, own_state
 from agents.features import CATALOGUE
 from agents.network import FloatNetwork
+from agents.normaliser import Scale
 from agents.policy import CHOICES, ServedPolicy, target_label
+from marketdata.features.definitions import direction, yes_no
 
-REACH = 4.0  # standard deviations either way
+REACH = 4.0  # standard deviations either way; where a scale ends at 1 instead of 5, a fifth of it
 STEP = 0.1
 N_BISECTIONS = 16
 # The edge itself is decided by the last digit of a float32 network; a hair beyond it is not.
@@ -26,38 +28,73 @@ class Counterfactual:
     would: str  # buy, sell or hold
 
 
-def nearest_changes(
-    policy: ServedPolicy, network: FloatNetwork, observation: np.ndarray, names: list[str], label: str
-) -> list[Counterfactual]:
-    """For each named feature the nearest value within +-4 standard deviations that changes `label`; none: left out.
+def changeable(policy: ServedPolicy, name: str) -> bool:
+    """Whether asking "had this been another" makes sense.
 
-    A grid of tenths of a standard deviation finds the first change on either side, bisection then its edge; a change
-    back within one tenth may be missed.
+    Not of the calendar, not of what is one thing or the other, and not of own values that hang on the position.
     """
-    columns = [policy.spec.names.index(name) for name in names]
-    columns = [column for column in columns if policy.normaliser.deviation[column] > 0]
+    if name not in policy.spec.names:
+        return own_state.CATALOGUE[name].alone
+    feature = CATALOGUE[name]
+    return feature.group != "calendar" and feature.display not in (yes_no, direction)
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """The observation's columns with what turns them into raw values and back."""
+
+    names: tuple[str, ...]
+    scale: Scale  # (n + m,) of all inputs; own values are fitted with 1 / their factor
+    low: np.ndarray  # (n + m,) scaled: lowest value possible
+    high: np.ndarray  # (n + m,)
+    reach: np.ndarray  # (n + m,) scaled: what one standard deviation is
+
+    @classmethod
+    def of(cls, policy: ServedPolicy, features: Scale) -> "_Inputs":
+        own, n_features = policy.own, len(policy.spec.names)
+        bounds = [(CATALOGUE[name].lowest, CATALOGUE[name].highest) for name in policy.spec.names]
+        bounds += [(own_state.CATALOGUE[name].lowest, own_state.CATALOGUE[name].highest) for name in own.names]
+        raw = np.array(bounds)
+        centre = np.concatenate([features.centre, own.usual])
+        spread = np.concatenate([features.spread, 1.0 / own.scale])
+        limit = np.concatenate([np.full(n_features, features.limit), np.full(len(own), own_state.LIMIT)])
+        usable = np.where(spread > 0, spread, 1.0)
+        # Beyond the limit nothing changes.
+        low, high = (np.clip((raw[:, side] - centre) / usable, -limit, limit) for side in (0, 1))
+        names = (*policy.spec.names, *own.names)
+        return cls(names, Scale(centre, spread), low, high, limit / normaliser.LIMIT)
+
+
+def nearest_changes(
+    policy: ServedPolicy,
+    network: FloatNetwork,
+    observation: np.ndarray,
+    names: list[str],
+    label: str,
+    scale: Scale | None = None,
+) -> list[Counterfactual]:
+    """For each named input the nearest value within +-4 standard deviations that changes `label`; none: left out.
+
+    names: of features or of own values that are `changeable`; scale: of the features at this bar, where the normaliser
+    is online. A grid of tenths of a standard deviation finds the first change on either side, bisection then its edge;
+    a change back within one tenth may be missed.
+    """
+    inputs = _Inputs.of(policy, scale or policy.normaliser.scale())
+    columns = [inputs.names.index(name) for name in names]
+    columns = [column for column in columns if inputs.scale.spread[column] > 0]
     if not columns:
         return []
     offsets = np.arange(1, round(REACH / STEP) + 1) * STEP
     offsets = np.concatenate([offsets, -offsets])
     start = np.asarray(observation, dtype=float)
-    low, high = _possible(policy, columns)
-    moved = np.clip(start[columns][:, None] + offsets, low[:, None], high[:, None])  # (columns, offsets)
+    moved = start[columns][:, None] + offsets * inputs.reach[columns][:, None]  # (columns, offsets)
+    moved = np.clip(moved, inputs.low[columns][:, None], inputs.high[columns][:, None])
     labels = _labels(policy, network, start, np.repeat(columns, len(offsets)), moved.ravel()).reshape(moved.shape)
     edges = [edge for i in range(len(columns)) if (edge := _nearest(start[columns[i]], moved[i], labels[i], label))]
     if not edges:
         return []
     found = [i for i in range(len(columns)) if (labels[i] != label).any()]
-    return _refined(policy, network, start, [columns[i] for i in found], edges, label)
-
-
-def _possible(policy: ServedPolicy, columns: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest scaled values the features can take; beyond the normaliser's limit nothing changes."""
-    catalogue = [CATALOGUE[policy.spec.names[column]] for column in columns]
-    raw = np.array([[feature.lowest, feature.highest] for feature in catalogue])
-    scaled = (raw - policy.normaliser.mean[columns][:, None]) / policy.normaliser.deviation[columns][:, None]
-    scaled = np.clip(scaled, -normaliser.LIMIT, normaliser.LIMIT)
-    return scaled[:, 0], scaled[:, 1]
+    return _refined(policy, network, start, [columns[i] for i in found], edges, label, inputs)
 
 
 def _nearest(today: float, moved: np.ndarray, labels: np.ndarray, label: str) -> tuple[float, float] | None:
@@ -77,7 +114,7 @@ def _nearest(today: float, moved: np.ndarray, labels: np.ndarray, label: str) ->
 
 def _refined(
     policy: ServedPolicy, network: FloatNetwork, start: np.ndarray, columns: list[int],
-    edges: list[tuple[float, float]], label: str,
+    edges: list[tuple[float, float]], label: str, inputs: _Inputs,
 ) -> list[Counterfactual]:  # fmt: skip
     same, other = (np.array(side) for side in zip(*edges, strict=True))
     rows = np.array(columns)
@@ -85,13 +122,14 @@ def _refined(
         middle = (same + other) / 2.0
         changed = _labels(policy, network, start, rows, middle) != label
         same, other = np.where(changed, same, middle), np.where(changed, middle, other)
-    beyond = np.clip(other + np.sign(other - start[rows]) * BEYOND, *_possible(policy, columns))
+    beyond = other + np.sign(other - start[rows]) * BEYOND * inputs.reach[rows]
+    beyond = np.clip(beyond, inputs.low[rows], inputs.high[rows])
     other = np.where(_labels(policy, network, start, rows, beyond) != label, beyond, other)
     would = _labels(policy, network, start, rows, other)
     return [
         Counterfactual(
-            policy.spec.names[column],
-            float(policy.normaliser.to_raw(other[i], column)),
+            inputs.names[column],
+            float(inputs.scale.to_raw(other[i], column)),
             bool(other[i] > start[column]),
             str(would[i]),
         )

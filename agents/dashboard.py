@@ -217,19 +217,17 @@ def latest_backtests() -> list[Backtest]:
 
 
 def replay(stream: Stream | None) -> dict[str, Any] | None:
-    """Where a replay stands: bars published of all, speed, and whether its controls wait for the process."""
+    """Where a stream stands: bars published, of a replay also of how many, and whether its controls wait."""
     if stream is None:
         return None
     instrument = stream.instruments.order_by("agents__id").first()
     bars = Bar.objects.filter(
-        instrument=instrument,
-        interval_seconds=stream.interval_seconds,
-        time__gte=stream.from_time,
-        time__lte=stream.to_time,
+        instrument=instrument, interval_seconds=stream.interval_seconds, time__gte=stream.from_time
     )
-    n_all = bars.count()
     n_done = bars.filter(time__lte=stream.cursor).count() if stream.cursor else 0
-    ended = bool(n_all) and n_done == n_all
+    # A live stream has no end to count up to.
+    n_all = n_done if stream.is_live else bars.filter(time__lte=stream.to_time).count()
+    ended = bool(n_all) and n_done == n_all and not stream.is_live
     return {"stream": stream, "wish": wish(stream), "n_all": n_all, "n_done": n_done, "speeds": SPEEDS, "ended": ended}
 
 

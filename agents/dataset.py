@@ -7,13 +7,17 @@ from datetime import UTC, date, datetime
 import numpy as np
 
 from agents.env import Market
-from agents.features import DAY, FeatureSpec
-from agents.normaliser import Normaliser
+from agents.features import DAY, FeatureSpec, Inputs
+from agents.normalisers import AnyNormaliser, NormaliserChoice, fit
 from core.simulation.fees import fees_for
+from marketdata.calendars import Sessions
+from marketdata.features import batch
+from marketdata.features.store import FeatureStore
 from marketdata.series import BarSeries
 
 MIN_TRAINING_BARS = 250
 MIN_PERIOD_BARS = 20
+ZSCORED = NormaliserChoice()
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ class Dataset:
     bars: BarSeries
     spec: FeatureSpec
     raw: np.ndarray  # (T, n) raw features, NaN where missing
-    normaliser: Normaliser  # fitted on the training rows only
+    normaliser: AnyNormaliser  # fitted on the training rows only
     market: Market
     training: Rows
     validation: Rows
@@ -49,8 +53,16 @@ def prepare(
     validation_from: date,
     unseen_from: date,
     interval_seconds: int = DAY,
+    normaliser: NormaliserChoice = ZSCORED,
+    *,
+    underlying: BarSeries | None = None,
+    scores: np.ndarray | None = None,
+    sessions: Sessions | None = None,
+    store: FeatureStore | None = None,
 ) -> Dataset:
     """Cut the bars and compute what training needs.
+
+    underlying, scores, sessions: as in Inputs, for features that need them; store: keeps what was calculated.
 
     training: warm-up to the bar before `validation_from`; validation: from there to the bar before `unseen_from`;
     unseen: the rest. Raises: ValueError naming the period that is too short.
@@ -69,18 +81,19 @@ def prepare(
                 f"the {name} period has {len(rows)} bars, expected at least {least}; "
                 f"import more bars or move the dates {validation_from} and {unseen_from}"
             )
-    raw = spec.compute(bars, vix, interval_seconds)
-    normaliser = Normaliser.fit(raw[training.first : training.last + 1])
+    inputs = Inputs(bars, interval_seconds, vix, underlying, scores, sessions)
+    raw = batch.compute(spec, inputs) if store is None else store.rows(spec, inputs)
+    fitted = fit(normaliser, raw, bars.time, training.first, training.last)
     return Dataset(
         bars=bars,
         spec=spec,
         raw=raw,
-        normaliser=normaliser,
-        market=market_of(bars, normaliser.apply(raw)),
+        normaliser=fitted,
+        market=market_of(bars, fitted.apply_series(raw, bars.time)),
         training=training,
         validation=validation,
         unseen=unseen,
-        fingerprint=_fingerprint(bars, vix, spec, validation_from, unseen_from),
+        fingerprint=_fingerprint(inputs, spec, validation_from, unseen_from),
     )
 
 
@@ -93,9 +106,10 @@ def _seconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def _fingerprint(
-    bars: BarSeries, vix: BarSeries | None, spec: FeatureSpec, validation_from: date, unseen_from: date
-) -> str:
-    parts = (bars.fingerprint(), vix.fingerprint() if vix is not None else "", spec.fingerprint())
+def _fingerprint(inputs: Inputs, spec: FeatureSpec, validation_from: date, unseen_from: date) -> str:
+    vix = inputs.vix.fingerprint() if inputs.vix is not None else ""
+    parts = [inputs.bars.fingerprint(), vix, spec.fingerprint()]
+    if any(other is not None for other in (inputs.underlying, inputs.scores, inputs.sessions)):
+        parts.append(inputs.fingerprint())
     text = "\n".join((*parts, validation_from.isoformat(), unseen_from.isoformat()))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -13,8 +13,8 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from numba import njit
 
-from agents import own_state
-from agents.own_state import fill_own_state
+from agents import own_history, own_state
+from agents.own_state import OwnSpec, fill_own_state
 from agents.rewards import RewardSettings, reward_of, risk_adjusted
 from core.simulation import kernel
 from core.simulation.bars import validate_bars
@@ -60,6 +60,7 @@ class EnvConfig:
     first: int = 0  # row of the first bar a decision may be made at
     last: int | None = None  # row of the last bar, None for the market's last
     episode_length: int | None = None  # bars of a random window, None for one pass from first to last
+    own: OwnSpec = own_state.DEFAULT  # what the agent sees of itself
 
     def __post_init__(self) -> None:
         if self.action not in (CHOICE, TARGET):
@@ -73,23 +74,45 @@ class EnvConfig:
 # Not cached on disk: the cache would not notice a change of the kernel it calls.
 @njit(fastmath=False)
 def _observe(
-    state: np.ndarray, close: float, features: np.ndarray, multiplier: float, scale: np.ndarray, out: np.ndarray
+    state: np.ndarray,
+    memory: np.ndarray,
+    close: float,
+    features: np.ndarray,
+    multiplier: float,
+    chosen: np.ndarray,
+    out: np.ndarray,
 ) -> None:
     n = len(features)
     for i in range(n):
         out[i] = features[i]
-    own = np.empty(4)
+    own = np.empty(own_state.N_ALL)
     fill_own_state(
         state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], close, state[kernel.EQUITY], state[kernel.PEAK],
         state[kernel.AGE], multiplier, own,
     )  # fmt: skip
-    for i in range(4):
-        out[n + i] = min(max(own[i] * scale[i], -5.0), 5.0)
+    if len(memory):
+        own_history.fill_history(memory, own[own_state.N_POSITION :])
+    own[own_state.CASH_SHARE] = 1.0 - own[0]
+    for i in range(chosen.shape[1]):
+        value = (own[int(chosen[0, i])] - chosen[1, i]) * chosen[2, i]
+        out[n + i] = min(max(value, -5.0), 5.0)
+
+
+@njit(fastmath=False)
+def _remember(
+    memory: np.ndarray, out: np.ndarray, quantity: float, close: float, equity: float, multiplier: float
+) -> None:
+    if out[kernel.OUT_TRADED] != 0.0:
+        own_history.add_fill(
+            memory, out[kernel.OUT_TRADED], out[kernel.OUT_PRICE], out[kernel.OUT_COMMISSION], quantity, multiplier
+        )
+    own_history.close_bar(memory, close, equity)
 
 
 @njit(fastmath=False)
 def _step(
     state: np.ndarray,
+    memory: np.ndarray,
     t: int,
     action: float,
     is_choice: bool,
@@ -100,25 +123,34 @@ def _step(
     fees: np.ndarray,
     rules: np.ndarray,
     weights: np.ndarray,
-    scale: np.ndarray,
+    chosen: np.ndarray,
     out: np.ndarray,
     observation: np.ndarray,
 ) -> float:
-    """Decide at the close of t, trade and mark in bar t+1, write what it brought and what is seen then."""
-    quantity, equity = state[kernel.QUANTITY], state[kernel.EQUITY]
+    """Decide at the close of t, trade and mark in bar t+1, write what it brought and what is seen then.
+
+    memory: of own_history, empty where nothing of it is seen; chosen: of OwnSpec.as_array.
+    """
+    quantity, equity, multiplier = state[kernel.QUANTITY], state[kernel.EQUITY], rules[kernel.RULE_MULTIPLIER]
     if is_choice:
         target = kernel.target_for_choice(int(action), quantity, equity, close[t], rules)
     else:
         target = kernel.target_for_weight(action, quantity, equity, close[t], rules)
+    if len(memory):
+        # After ruin the closing of everything is what counts as wanted, live too.
+        wanted = 0.0 if state[kernel.PENDING_FORCE] != 0.0 else target
+        own_history.add_decision(memory, wanted, close[t], equity, multiplier)
     kernel.step_bar(state, open_[t + 1], close[t + 1], volume[t + 1], fees[t + 1], target, rules, out)
-    _observe(state, close[t + 1], features[t + 1], rules[kernel.RULE_MULTIPLIER], scale, observation)
+    if len(memory):
+        _remember(memory, out, state[kernel.QUANTITY], close[t + 1], state[kernel.EQUITY], multiplier)
+    _observe(state, memory, close[t + 1], features[t + 1], multiplier, chosen, observation)
     return reward_of(
         out[kernel.OUT_NET_RETURN], out[kernel.OUT_DRAWDOWN], out[kernel.OUT_VOLATILITY], out[kernel.OUT_COST], weights
     )
 
 
 class TradingEnv(gymnasium.Env[np.ndarray, Any]):
-    """An account trading one instrument. Observation: (n + 4,) float32, normalised features then own state.
+    """An account trading one instrument. Observation: (n + own,) float32, normalised features then own state.
 
     Training: episodes of `episode_length` bars from random starts. Evaluation: one pass, first to last.
     `truncated` at the window's last bar, `terminated` after ruin. `info` holds the reward's components and the fill.
@@ -134,15 +166,17 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
                 "expected 0 <= first < last < number of bars"
             )
         self.market, self.config, self.last = market, config, last
-        n_inputs = market.features.shape[1] + own_state.N_OWN
+        n_inputs = market.features.shape[1] + len(config.own)
         self.shape = (n_inputs,)
         self.observation_space = spaces.Box(-LIMIT, LIMIT, self.shape, np.float32)
         self.is_choice = config.action == CHOICE
         self.action_space = spaces.Discrete(3) if self.is_choice else spaces.Box(-1.0, 1.0, (1,), np.float32)
         self.rules, self.weights = config.rules.as_array(), config.reward.as_array()
         self.out = np.zeros(kernel.N_OUT)
+        self.own = config.own.as_array()
         self.t, self.end = config.first, last
         self.state = kernel.new_state(config.start_cash)
+        self.memory = np.empty(0)
         # Lets Gymnasium's tools, its checker among them, make another one like this.
         self.spec = EnvSpec("desk/Trading-v0", cast(Any, TradingEnv), kwargs={"market": market, "config": config})
 
@@ -156,9 +190,12 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
             self.end = self.t + length
         self.state = kernel.new_state(self.config.start_cash)
         observation = np.empty(self.shape, np.float32)
+        close = float(self.market.close[self.t])
+        if self.config.own.needs_history:
+            self.memory = own_history.new_memory(close, float(self.config.start_cash))
         _observe(
-            self.state, self.market.close[self.t], self.market.features[self.t], self.rules[kernel.RULE_MULTIPLIER],
-            own_state.SCALE, observation,
+            self.state, self.memory, close, self.market.features[self.t], self.rules[kernel.RULE_MULTIPLIER],
+            self.own, observation,
         )  # fmt: skip
         return observation, {"row": self.t}
 
@@ -174,8 +211,8 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
             raise ValueError("the episode has ended: call reset() first")
         market, observation = self.market, np.empty(self.shape, np.float32)
         earned = _step(
-            self.state, self.t, number, self.is_choice, market.features, market.open, market.close, market.volume,
-            market.fees, self.rules, self.weights, own_state.SCALE, self.out, observation,
+            self.state, self.memory, self.t, number, self.is_choice, market.features, market.open, market.close,
+            market.volume, market.fees, self.rules, self.weights, self.own, self.out, observation,
         )  # fmt: skip
         self.t += 1
         terminated = self.state[kernel.TERMINATED] != 0.0

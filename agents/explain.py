@@ -1,7 +1,8 @@
 """Why a policy chose what it chose: contributions of its inputs, what would have changed its mind, and plain words.
 
 Contributions are integrated gradients from the average training day, flat and without a loss (all inputs zero), to the
-day at hand; together they are the difference the day makes to the explained number.
+day at hand; together they are the difference the day makes to the explained number. What "average" means is the
+normaliser's affair: the mean, the median, the middle of the range, or the recent mean.
 Source: Sundararajan, Taly and Yan, "Axiomatic Attribution for Deep Networks", ICML 2017.
 """
 
@@ -11,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from agents import own_state
-from agents.counterfactuals import Counterfactual, nearest_changes
+from agents.counterfactuals import Counterfactual, changeable, nearest_changes
 from agents.network import FloatNetwork
+from agents.normaliser import Scale
 from agents.policy import PolicyOutput, ServedPolicy
 from agents.sentence import Position, Reason, sentence
 from agents.wording import label, shown
@@ -29,7 +30,7 @@ COMPLETE_WITHIN = 0.005  # of the difference explained
 class Attribution:
     """How each input moved the explained number."""
 
-    contributions: np.ndarray  # (n + 4,), they sum to value - baseline
+    contributions: np.ndarray  # (n + m,), they sum to value - baseline
     value: float  # the number today: log-odds of the choice (ppo), centre before tanh (sac)
     baseline: float  # the same on an average day
 
@@ -37,7 +38,7 @@ class Attribution:
 def attribute(policy: ServedPolicy, observation: np.ndarray, output: PolicyOutput) -> Attribution:
     """Integrated gradients of the chosen action's log-odds against the others (ppo) or the centre before tanh (sac).
 
-    observation: (n + 4,) as ServedPolicy.observe makes it. Computed in float64, by the midpoint rule.
+    observation: (n + m,) as ServedPolicy.observe makes it. Computed in float64, by the midpoint rule.
     """
     network, point = float_network(policy), np.asarray(observation, dtype=float)
     choice = int(output.action) if policy.algorithm == "ppo" else None
@@ -71,27 +72,32 @@ def explain(
     wanted: float = 0.0,
     previous: np.ndarray | None = None,
     unit: str = "day",
+    scale: Scale | None = None,
 ) -> dict[str, Any]:
     """The rationale of one decision, without the risk gate's checks; see Decision.rationale.
 
-    values: (n,) raw features, NaN where missing; own: (4,) raw own state; previous: the raw features one bar before,
-    for "fell to"; held, wanted: signed quantities now and aimed at; unit: what one bar is called.
+    values: (n,) raw features, NaN where missing; own: (m,) raw own state; previous: the raw features one bar before,
+    for "fell to"; held, wanted: signed quantities now and aimed at; unit: what one bar is called; scale: of this bar,
+    where the normaliser is online.
     Returns: sentence, preferences, contributions (most important first, at most six), counterfactuals, target.
     """
-    observation = policy.observe(values, own)
+    scale = scale or policy.normaliser.scale()
+    observation = policy.observe(values, own, scale)
     attribution = attribute(policy, observation, output)
     raw = np.concatenate([np.asarray(values, dtype=float), np.asarray(own, dtype=float)])
     before = np.full(len(raw), np.nan)
     if previous is not None:
         before[: len(previous)] = previous
-    names = (*policy.spec.names, *own_state.NAMES)
+    names = (*policy.spec.names, *policy.own.names)
     reasons = [
         Reason(name, float(raw[i]), None if np.isnan(before[i]) else float(before[i]), float(contribution))
         for i, (name, contribution) in enumerate(zip(names, attribution.contributions, strict=True))
     ]
     reasons.sort(key=lambda reason: -abs(reason.contribution))
-    features = [reason.name for reason in reasons if reason.name in policy.spec.names and not np.isnan(reason.value)]
-    changes = nearest_changes(policy, float_network(policy), observation, features[:N_COUNTERFACTUALS], output.label)
+    inputs = [reason.name for reason in reasons if changeable(policy, reason.name) and not np.isnan(reason.value)]
+    changes = nearest_changes(
+        policy, float_network(policy), observation, inputs[:N_COUNTERFACTUALS], output.label, scale
+    )
     shares = sorted(output.preferences.items(), key=lambda item: -item[1])
     return {
         "sentence": sentence(policy.algorithm, output, reasons, Position(held, wanted), unit),

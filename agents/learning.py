@@ -201,6 +201,7 @@ def make_learner(
         first=dataset.training.first,
         last=dataset.training.last,
         episode_length=min(settings.training.episode_length, len(dataset.training) - 1),
+        own=settings.own_state,
     )
     copies: list[Callable[[], gymnasium.Env]] = [lambda: TradingEnv(dataset.market, config)]
     copies *= N_ENVS[settings.algorithm]
@@ -253,7 +254,7 @@ def served(model: BaseAlgorithm, dataset: Dataset, settings: AgentSettings) -> S
     hidden = tuple(len(tensor) for name, tensor in weights.items() if name.startswith("body.") and name[-4:] == "bias")
     return ServedPolicy.from_weights(
         settings.algorithm, dataset.spec, dataset.normaliser, settings.rules, hidden, ACTIVATION[settings.algorithm],
-        weights,
+        weights, settings.own_state,
     )  # fmt: skip
 
 

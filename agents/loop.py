@@ -16,7 +16,9 @@ from agents.earnings import reward_since
 from agents.explain import explain
 from agents.market_view import MarketView
 from agents.models import Agent, AgentConfiguration, Decision, ModelVersion
-from agents.own_state import NAMES as own_state_names
+from agents.normaliser import Scale
+from agents.normalisers import LiveScale
+from agents.own_rows import OwnRows
 from agents.own_state import own_state
 from agents.policy import PolicyOutput, ServedPolicy
 from core.closed_bar import ClosedBar
@@ -59,8 +61,9 @@ class Thought:
 
     values: np.ndarray  # (n,) raw features, NaN where missing
     values_before: np.ndarray  # (n,) the same one bar earlier
-    own: np.ndarray  # (4,) raw own state
-    observation: np.ndarray  # (n + 4,) as the network sees it
+    own: np.ndarray  # (m,) raw own state
+    observation: np.ndarray  # (n + m,) as the network sees it
+    scale: Scale  # of the features at this bar
     output: PolicyOutput
     held: float
     wanted: float
@@ -78,6 +81,8 @@ class BarLoop:
     policy: ServedPolicy
     execution: Execution
     view: MarketView
+    scale: LiveScale
+    own_rows: OwnRows
 
     @classmethod
     def load(cls, agent: Agent) -> "BarLoop":
@@ -91,11 +96,14 @@ class BarLoop:
             policy = registry.load(version)
         except (registry.ModelRefused, ConfigurationError) as error:
             raise JobFailedError(str(error)) from error
-        symbol = settings.training.vix if "vix" in policy.spec.names else ""
+        symbol = settings.training.vix if "vix" in policy.spec.needs else ""
         vix_id = Instrument.objects.filter(symbol=symbol).values_list("pk", flat=True).first()
-        execution = Execution(agent.book, agent.instrument, settings.rules)
+        execution = Execution(agent.book, agent.instrument, settings.rules, interval_seconds=agent.interval_seconds)
         view = MarketView.open(agent.instrument_id, vix_id, agent.interval_seconds)
-        return cls(agent, version, configuration, settings, policy, execution, view)
+        return cls(
+            agent, version, configuration, settings, policy, execution, view, LiveScale(policy.normaliser),
+            OwnRows(agent),
+        )  # fmt: skip
 
     def serves(self, agent: Agent) -> bool:
         """Whether model and settings are still the ones the agent's row names."""
@@ -158,6 +166,7 @@ class BarLoop:
             held=thought.held,
             wanted=thought.wanted,
             previous=thought.values_before,
+            scale=thought.scale,
         )
         rationale["checks"] = [vars(check) for check in verdict.checks]
         watch.lap("explanation")
@@ -174,11 +183,15 @@ class BarLoop:
         peak = Book.objects.values_list("peak_equity", flat=True).get(pk=self.agent.book_id)
         equity = float(snapshot.equity)
         values, before = self.view.features(self.policy.spec)
-        own = own_state(held, average, bar.close, equity, float(peak), age, self.settings.rules)
-        observation = self.policy.observe(values, own)
+        memory = self.own_rows.memory(bar) if self.policy.own.needs_history else None
+        own = own_state(
+            held, average, bar.close, equity, float(peak), age, self.settings.rules, memory=memory, spec=self.policy.own
+        )
+        scale = self.scale.at(self.view.times, before, self.view.history)
+        observation = self.policy.observe(values, own, scale)
         output = self.policy.decide(observation)
         wanted = self.policy.target_quantity(output.action, held, equity, bar.close, self.settings.rules)
-        return Thought(values, before, own, observation, output, held, wanted, equity)
+        return Thought(values, before, own, observation, scale, output, held, wanted, equity)
 
     def _must_close(self) -> bool:
         """Whether the kill switch asks for this agent's position to be closed."""
@@ -221,7 +234,7 @@ class BarLoop:
         watch: Stopwatch,
     ) -> Decision:
         observed = dict(zip(self.policy.spec.names, _plain(thought.values), strict=True))
-        observed |= dict(zip(own_state_names, _plain(thought.own), strict=True))
+        observed |= dict(zip(self.policy.own.names, _plain(thought.own), strict=True))
         decision = Decision.objects.create(
             time=bar.time,
             agent=self.agent,

@@ -1,60 +1,248 @@
 """What an agent may see of the market at one moment: its instrument's bars and the VIX, never a bar beyond it."""
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+from django.db.models import Exists, Max, OuterRef, Q
 
-from agents.features import FeatureSpec
+from agents.features import DAY, FeatureSpec, Inputs
 from core.closed_bar import ClosedBar
+from core.models import Instrument
+from marketdata import calendars
+from marketdata.features.batch import compute
+from marketdata.features.inputs import closes_table
+from marketdata.features.streaming import FeatureStream
+from marketdata.models import DataSettings, SentimentScore
 from marketdata.queries import load_bars
 from marketdata.series import BarSeries
+
+# Sessions are looked up this far beyond the bars, so that a live view seldom asks again.
+DAYS_AHEAD = 400
+DAYS_SPARE = 10
 
 
 @dataclass
 class MarketView:
-    """Bars read so far, grown bar by bar; features are computed by the same function as in training."""
+    """Reads the history once; then every new bar costs the same, however long the history is.
+
+    Features come from a stream whose numbers are those of the batch that training used.
+    """
 
     instrument_id: int
     vix_id: int | None
     interval_seconds: int
-    bars: BarSeries
-    vix: BarSeries | None
+    _seen: datetime | None = None  # the last bar looked at
+    _bar: ClosedBar | None = None  # that bar
+    _new: list[BarSeries] = field(default_factory=list)  # bars looked at that the stream has not taken yet
+    _live: "_Live | None" = None
 
     @classmethod
     def open(cls, instrument_id: int, vix_id: int | None, interval_seconds: int) -> "MarketView":
-        """An empty view; the first look reads the history."""
-        vix = BarSeries.empty() if vix_id is not None else None
-        return cls(instrument_id, vix_id, interval_seconds, BarSeries.empty(), vix)
+        """An empty view; the first features read the history."""
+        return cls(instrument_id, vix_id, interval_seconds)
 
     def look(self, moment: datetime) -> ClosedBar:
-        """Read everything up to the bar that began at `moment`. Raises: LookupError if that bar is not stored."""
-        self.bars = _grown(self.bars, self.instrument_id, self.interval_seconds, moment)
-        if self.vix is not None and self.vix_id is not None:
-            self.vix = _grown(self.vix, self.vix_id, self.interval_seconds, moment)
-        if len(self.bars) == 0 or self.bars.time[-1] != int(moment.timestamp()):
+        """Read everything up to the bar that began at `moment`; one in the past cuts off what was seen after it.
+
+        Raises: LookupError if that bar is not stored.
+        """
+        if self._seen == moment and self._bar is not None:
+            return self._bar
+        if self._seen is not None and moment < self._seen:
+            self._live, self._new = None, []
+        start = self._seen + timedelta(seconds=1) if self._live is not None and self._seen is not None else moment
+        bars = load_bars(self.instrument_id, self.interval_seconds, start=start, end=moment)
+        if len(bars) == 0 or bars.time[-1] != int(moment.timestamp()):
             raise LookupError(f"the bar of {moment:%Y-%m-%d %H:%M} is not stored; import it again")
-        return ClosedBar(
+        if self._live is not None:
+            self._new.append(bars)
+        self._seen = moment
+        self._bar = ClosedBar(
             time=moment,
-            open=float(self.bars.open[-1]),
-            close=float(self.bars.close[-1]),
-            volume=float(self.bars.volume[-1]),
+            open=float(bars.open[-1]),
+            close=float(bars.close[-1]),
+            volume=float(bars.volume[-1]),
         )
+        return self._bar
 
     def features(self, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray]:
-        """Raw features (n,) of the last bar and of the one before; NaN where missing."""
-        rows = spec.compute(self.bars, self.vix, self.interval_seconds)
-        before = rows[-2] if len(rows) > 1 else np.full(rows.shape[1], np.nan)
-        return rows[-1], before
+        """Raw features (n,) of the last bar and of the one before; NaN where missing.
+
+        Raises: LookupError before the first look.
+        """
+        if self._seen is None:
+            raise LookupError("nothing has been looked at yet: call look first")
+        if self._live is None or self._live.spec != spec:
+            self._live = _Live.begin(spec, self.instrument_id, self.vix_id, self.interval_seconds, self._seen)
+        else:
+            self._live.take(self._new, self._seen)
+        self._new = []
+        return self._live.last, self._live.before
+
+    @property
+    def times(self) -> np.ndarray:
+        """Starts of all bars whose features are known, (T,) int64 seconds, oldest first; empty before features."""
+        return self._live.times if self._live is not None else np.empty(0, dtype=np.int64)
+
+    def history(self) -> np.ndarray:
+        """Raw features (T, n) of all these bars, read and calculated anew: for whoever has missed some."""
+        if self._live is None or self._seen is None:
+            raise LookupError("no features have been asked for yet: call features first")
+        return compute(self._live.spec, self._live.inputs(self._seen))
 
 
-def _grown(bars: BarSeries, instrument_id: int, interval_seconds: int, moment: datetime) -> BarSeries:
-    """`bars` and what was stored after them, up to `moment`; a moment in their past cuts them off there."""
-    if len(bars) and bars.time[-1] >= int(moment.timestamp()):
-        return bars.until(int(moment.timestamp()))
-    start = datetime.fromtimestamp(int(bars.time[-1]), UTC) + timedelta(seconds=1) if len(bars) else None
-    new = load_bars(instrument_id, interval_seconds, start=start, end=moment)
-    if not len(bars) or not len(new):
-        return new if len(new) else bars
-    names = ("time", "open", "high", "low", "close", "volume")
-    return BarSeries(*(np.concatenate([getattr(bars, name), getattr(new, name)]) for name in names))
+@dataclass
+class _Live:
+    """A running stream and how far the other series have been read for it."""
+
+    spec: FeatureSpec
+    stream: FeatureStream
+    instrument: Instrument
+    vix_id: int | None
+    last: np.ndarray
+    before: np.ndarray
+    vix_until: int  # start of the last bar read, seconds
+    underlying_until: int
+    scores_until: datetime
+    newest_score: int
+    sessions_until: date
+    _times: np.ndarray  # starts of bars; room for more at its end
+    _n_times: int
+
+    @classmethod
+    def begin(
+        cls, spec: FeatureSpec, instrument_id: int, vix_id: int | None, interval_seconds: int, moment: datetime
+    ) -> "_Live":
+        """Warm a stream with the history up to `moment`."""
+        instrument = Instrument.objects.get(pk=instrument_id)
+        newest = newest_score() if "sentiment" in spec.needs else 0
+        inputs = load_inputs(instrument, vix_id, interval_seconds, spec, until=moment)
+        stream = FeatureStream(spec, interval_seconds)
+        rows = stream.warm(inputs)
+        before = rows[-2] if len(rows) > 1 else np.full(len(spec), np.nan)
+        return cls(
+            spec, stream, instrument, vix_id, rows[-1].copy(), before.copy(), _end(inputs.vix),
+            _end(inputs.underlying), _usable_until(moment, interval_seconds), newest, _sessions_end(moment.date()),
+            inputs.bars.time, len(inputs.bars),
+        )  # fmt: skip
+
+    @property
+    def times(self) -> np.ndarray:
+        """Starts of the bars taken, (T,) int64."""
+        return self._times[: self._n_times]
+
+    def inputs(self, moment: datetime) -> Inputs:
+        """All that the features of the bars up to `moment` are made of."""
+        return load_inputs(self.instrument, self.vix_id, self.stream.interval_seconds, self.spec, until=moment)
+
+    def take(self, parts: list[BarSeries], moment: datetime) -> None:
+        """Hand over the bars since, and what else has become known up to `moment`."""
+        known = self._news(moment) if parts else {}
+        for bars in parts:
+            columns = (bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
+            for row in zip(*(column.tolist() for column in columns), strict=True):
+                self.before = self.last
+                self.last = self.stream.update(
+                    *row, vix=known.get("vix"), underlying=known.get("underlying"), scores=known.get("scores")
+                )
+                self._note(row[0])
+                known = {}
+
+    def _note(self, time: int) -> None:
+        if self._n_times == len(self._times):
+            self._times = np.concatenate([self._times, np.empty(max(self._n_times, 64), dtype=np.int64)])
+        self._times[self._n_times] = time
+        self._n_times += 1
+
+    def _news(self, moment: datetime) -> dict[str, np.ndarray]:
+        """Rows of other series that have not been handed over."""
+        needs, known = self.spec.needs, dict[str, np.ndarray]()
+        interval = self.stream.interval_seconds
+        if "vix" in needs and self.vix_id is not None:
+            vix = _after(self.vix_id, DAY, self.vix_until, moment)
+            known["vix"], self.vix_until = closes_table(vix), max(_end(vix), self.vix_until)
+        if "underlying" in needs and self.instrument.underlying_id is not None:
+            bars = _after(self.instrument.underlying_id, interval, self.underlying_until, moment)
+            known["underlying"], self.underlying_until = closes_table(bars), max(_end(bars), self.underlying_until)
+        if "sentiment" in needs:
+            until, newest = _usable_until(moment, interval), newest_score()
+            known["scores"] = load_scores(
+                self.instrument.pk, until, after=self.scores_until, unless_newer_than=self.newest_score
+            )
+            self.scores_until, self.newest_score = until, newest
+        if "sessions" in needs and moment.date() + timedelta(days=DAYS_SPARE) > self.sessions_until:
+            first = moment.date() - timedelta(days=DAYS_SPARE)
+            self.sessions_until = _sessions_end(moment.date())
+            self.stream.use_sessions(calendars.sessions(self.instrument.calendar, first, self.sessions_until))
+        return known
+
+
+def load_inputs(
+    instrument: Instrument,
+    vix_id: int | None,
+    interval_seconds: int,
+    spec: FeatureSpec,
+    *,
+    until: datetime | None = None,
+) -> Inputs:
+    """Everything stored that the features need, up to the bar that began at `until` (None: all there is).
+
+    vix_id: the instrument whose daily bars are the VIX, None for none. Training and live both come through here.
+    """
+    needs = spec.needs
+    bars = load_bars(instrument.pk, interval_seconds, end=until)
+    vix = load_bars(vix_id, DAY, end=until) if "vix" in needs and vix_id is not None else None
+    underlying = None
+    if "underlying" in needs and instrument.underlying_id is not None:
+        underlying = load_bars(instrument.underlying_id, interval_seconds, end=until)
+    scores, sessions = None, None
+    if len(bars):
+        first, last = (datetime.fromtimestamp(int(bars.time[row]), UTC) for row in (0, -1))
+        if "sentiment" in needs:
+            scores = load_scores(instrument.pk, _usable_until(until or last, interval_seconds))
+        if "sessions" in needs:
+            begin = first.date() - timedelta(days=DAYS_SPARE)
+            sessions = calendars.sessions(instrument.calendar, begin, _sessions_end(last.date()))
+    return Inputs(bars, interval_seconds, vix, underlying, scores, sessions)
+
+
+def load_scores(
+    instrument_id: int, until: datetime, *, after: datetime | None = None, unless_newer_than: int = 0
+) -> np.ndarray:
+    """Scores of an instrument's news known by `until`: (K, 2) float64, known_at seconds ascending and score.
+
+    Each headline counts once, by the first score it was given. after, unless_newer_than: leave out what was known by
+    then, except scores whose row is newer than this one: they were made late. Empty while tone is switched off.
+    """
+    if DataSettings.load().sentiment == DataSettings.Sentiment.OFF:
+        return np.empty((0, 2))
+    earlier = SentimentScore.objects.filter(item=OuterRef("item"), pk__lt=OuterRef("pk"))
+    rows = SentimentScore.objects.filter(~Exists(earlier), item__instruments=instrument_id, item__known_at__lte=until)
+    if after is not None:
+        rows = rows.filter(Q(item__known_at__gt=after) | Q(pk__gt=unless_newer_than))
+    found = rows.order_by("item__known_at", "pk").values_list("item__known_at", "score")
+    return np.array([(known.timestamp(), score) for known, score in found], dtype=np.float64).reshape(-1, 2)
+
+
+def newest_score() -> int:
+    """Number of the newest score there is, 0 for none."""
+    return SentimentScore.objects.aggregate(newest=Max("pk"))["newest"] or 0
+
+
+def _usable_until(moment: datetime, interval_seconds: int) -> datetime:
+    # The latest a bar can close; the stream itself knows the session's close and lets later scores wait.
+    return moment + timedelta(seconds=interval_seconds)
+
+
+def _sessions_end(day: date) -> date:
+    return day + timedelta(days=DAYS_AHEAD)
+
+
+def _end(series: BarSeries | None) -> int:
+    return int(series.time[-1]) if series is not None and len(series) else -1
+
+
+def _after(instrument_id: int, interval_seconds: int, last: int, moment: datetime) -> BarSeries:
+    start = datetime.fromtimestamp(last, UTC) + timedelta(seconds=1) if last >= 0 else None
+    return load_bars(instrument_id, interval_seconds, start=start, end=moment)

@@ -14,6 +14,7 @@ from agents.models import Agent, AgentConfiguration
 from core.models import Account, Book, Instrument
 from core.simulation.rules import MarketRules
 from marketdata import control as stream_control
+from marketdata.features.catalogue import CATALOGUE
 from marketdata.models import DAY, Stream
 from marketdata.queries import load_bars
 from risk.models import Limits
@@ -111,5 +112,5 @@ def first_settings(algorithm: str, instrument: Instrument, validation: date, uns
         rules = replace(rules, schedule="bps", commission_bps=commission)
     data["rules"] = rules.to_dict()
     if not Instrument.objects.filter(symbol=data["training"]["vix"]).exists():
-        data["features"] = [name for name in data["features"] if name != "vix"]
+        data["features"] = [name for name in data["features"] if "vix" not in CATALOGUE[name].needs]
     return data

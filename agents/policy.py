@@ -15,9 +15,11 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from agents import own_state
+from agents import normalisers, own_state
 from agents.features import FeatureSpec
-from agents.normaliser import Normaliser
+from agents.normaliser import Scale
+from agents.normalisers import AnyNormaliser
+from agents.own_state import OwnSpec
 from core.simulation import kernel
 from core.simulation.rules import MarketRules
 
@@ -55,24 +57,26 @@ class ServedPolicy:
 
     algorithm: str
     spec: FeatureSpec
-    normaliser: Normaliser
+    normaliser: AnyNormaliser
     rules: MarketRules
     hidden: tuple[int, ...]
     activation: str
     body: torch.nn.Sequential
     head: torch.nn.Linear
     deviation_head: torch.nn.Linear | None
+    own: OwnSpec = own_state.DEFAULT
 
     @classmethod
     def from_weights(
         cls,
         algorithm: str,
         spec: FeatureSpec,
-        normaliser: Normaliser,
+        normaliser: AnyNormaliser,
         rules: MarketRules,
         hidden: tuple[int, ...],
         activation: str,
         weights: dict[str, torch.Tensor],
+        own: OwnSpec = own_state.DEFAULT,
     ) -> Self:
         """Build the layers and fill them.
 
@@ -81,16 +85,17 @@ class ServedPolicy:
         """
         if algorithm not in ("ppo", "sac") or activation not in ACTIVATIONS:
             raise PolicyFileError(f"unknown algorithm {algorithm!r} or activation {activation!r}; expected ppo or sac")
-        sizes = (len(spec.names) + own_state.N_OWN, *hidden)
-        if len(normaliser.mean) != len(spec.names):
-            raise PolicyFileError(f"{len(spec.names)} features but a normaliser for {len(normaliser.mean)}")
+        sizes = (len(spec.names) + len(own), *hidden)
+        n_scaled = len(normaliser.scale().centre)
+        if n_scaled != len(spec.names):
+            raise PolicyFileError(f"{len(spec.names)} features but a normaliser for {n_scaled}")
         layers: list[torch.nn.Module] = []
         for inputs, outputs in pairwise(sizes):
             layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
         body = torch.nn.Sequential(*layers)
         head = torch.nn.Linear(sizes[-1], 3 if algorithm == "ppo" else 1)
         deviation = torch.nn.Linear(sizes[-1], 1) if algorithm == "sac" else None
-        policy = cls(algorithm, spec, normaliser, rules, tuple(hidden), activation, body, head, deviation)
+        policy = cls(algorithm, spec, normaliser, rules, tuple(hidden), activation, body, head, deviation, own)
         policy._fill(weights)
         return policy
 
@@ -144,6 +149,8 @@ class ServedPolicy:
             "hidden": list(self.hidden),
             "activation": self.activation,
         }
+        if self.own != own_state.DEFAULT:  # left out, as files older than the choice have it
+            about["own_state"] = list(self.own.names)
         # One metadata entry: safetensors does not keep the order of several.
         return safetensors.torch.save(self.weights(), {"policy": json.dumps(about, sort_keys=True)})
 
@@ -159,31 +166,35 @@ class ServedPolicy:
             parts = (
                 about["algorithm"],
                 FeatureSpec(tuple(about["features"])),
-                Normaliser.from_dict(about["normaliser"]),
+                normalisers.from_dict(about["normaliser"]),
                 MarketRules.from_dict(about["rules"]),
                 tuple(about["hidden"]),
                 about["activation"],
             )
-        except (ValueError, KeyError, TypeError, struct.error, safetensors.SafetensorError) as error:
+            own = OwnSpec(tuple(about.get("own_state", own_state.DEFAULT_NAMES)))
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error, safetensors.SafetensorError) as error:
             raise PolicyFileError(f"not a policy file: {error}") from error
-        return cls.from_weights(*parts, weights)
+        return cls.from_weights(*parts, weights, own)
 
-    def observe(self, values: np.ndarray, own: np.ndarray) -> np.ndarray:
+    def observe(self, values: np.ndarray, own: np.ndarray, scale: Scale | None = None) -> np.ndarray:
         """The observation the network expects: normalised features, then scaled own state.
 
-        values: (n,) raw features of the last closed bar, NaN where missing; own: (4,) raw, from own_state.
-        Returns: (n + 4,) float32.
+        values: (n,) raw features of the last closed bar, NaN where missing; own: (m,) raw, from own_state by the
+        policy's spec; scale: of this bar, where the normaliser is online; None for the normaliser as it is stored.
+        Returns: (n + m,) float32.
         """
-        return np.concatenate([self.normaliser.apply(values), own_state.scaled(own)]).astype(np.float32)
+        scale = scale or self.normaliser.scale()
+        return np.concatenate([scale.apply(values), self.own.scaled(own)]).astype(np.float32)
 
     def current_weight(self, observation: np.ndarray) -> float:
         """Position value / equity as the observation tells it."""
-        return float(observation[len(self.spec.names)] / own_state.SCALE[0])
+        at = self.own.names.index("weight")
+        return float(observation[len(self.spec.names) + at] / self.own.scale[at])
 
     def decide(self, observation: np.ndarray) -> PolicyOutput:
         """What the policy wants, without any draw.
 
-        observation: (n + 4,) float32 from observe. Raises: ValueError for another shape or NaN.
+        observation: (n + m,) float32 from observe. Raises: ValueError for another shape or NaN.
         """
         self.check(observation)
         with torch.no_grad():
@@ -197,7 +208,7 @@ class ServedPolicy:
 
     def check(self, observation: np.ndarray) -> None:
         """Raises: ValueError unless the observation has the right shape and no NaN."""
-        expected = (len(self.spec.names) + own_state.N_OWN,)
+        expected = (len(self.spec.names) + len(self.own),)
         if np.shape(observation) != expected or not np.isfinite(observation).all():
             raise ValueError(
                 f"observation has shape {np.shape(observation)} or holds NaN; expected {expected}, all finite, "

@@ -7,8 +7,9 @@ import numpy as np
 from agents.policy import PolicyOutput
 from agents.wording import phrase
 
-# An input stands out when it alone makes this share of all the pushing and pulling.
-STANDS_OUT = 0.15
+# An input stands out when it alone makes this share of all the pushing and pulling; among more inputs than these the
+# shares are smaller, and so is what stands out.
+STANDS_OUT, AMONG = 0.15, 16
 # What speaks against is worth a word when it is at least half as strong as the best reason.
 OBJECTION = 0.5
 
@@ -37,7 +38,10 @@ def sentence(algorithm: str, output: PolicyOutput, reasons: list[Reason], positi
     reasons: most important first. Contributions speak for the choice when positive (ppo); for sac they push the wanted
     position up or down, so a sale's reasons are the negative ones.
     """
-    return f"{_choice(output, position)}{_because(algorithm, output, reasons, unit)}. {_sureness(algorithm, output)}"
+    choice, why = _choice(output, position), _because(algorithm, output, reasons, unit)
+    if why[0] in ",;:":
+        choice = choice.removesuffix(",")
+    return f"{choice}{why}. {_sureness(algorithm, output)}"
 
 
 def _choice(output: PolicyOutput, position: Position) -> str:
@@ -73,7 +77,8 @@ def _unchanged(label: str, held: float) -> str:
 def _because(algorithm: str, output: PolicyOutput, reasons: list[Reason], unit: str) -> str:
     known = [reason for reason in reasons if not np.isnan(reason.value)]
     total = sum(abs(reason.contribution) for reason in reasons)
-    strong = [reason for reason in known if total > 0 and abs(reason.contribution) >= STANDS_OUT * total]
+    enough = STANDS_OUT * min(AMONG / len(reasons), 1.0) * total if reasons else 0.0
+    strong = [reason for reason in known if total > 0 and abs(reason.contribution) >= enough]
     if algorithm == "sac" and output.label == "hold":
         return _balance(strong, unit)
     direction = -1.0 if algorithm == "sac" and output.label == "sell" else 1.0

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from django.conf import settings as django_settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -20,13 +21,14 @@ from agents.backtest import BacktestResult, jsonable, run_backtest
 from agents.configuration import AgentSettings
 from agents.dataset import Dataset, prepare
 from agents.learning import Progress, TrainingDiverged, TrainingStopped
+from agents.market_view import load_inputs
 from agents.models import Backtest, ModelVersion, TrainingRun, Trial
 from agents.policy import PolicyFileError, ServedPolicy
 from agents.search import search_space, suggest
 from core.journal import record
 from core.models import Account, Instrument
 from core.notices import notify
-from marketdata.queries import load_bars
+from marketdata.features.store import FeatureStore
 
 logger = logging.getLogger(__name__)
 
@@ -237,17 +239,21 @@ def begin(run: TrainingRun, should_stop: Callable[[], bool], on_progress: Callab
 def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
     """The agent's bars, cut and scaled. Raises: TrainingFailed if bars are missing."""
     agent, training = run.agent, settings.training
-    bars = load_bars(agent.instrument_id, agent.interval_seconds)
-    vix = None
-    if "vix" in settings.features.names and training.vix:
+    vix_id = None
+    if "vix" in settings.features.needs and training.vix:
         source = Instrument.objects.filter(symbol=training.vix).first()
         if source is None:
             raise TrainingFailed(
                 f"training.vix: there is no instrument {training.vix}; import its bars or drop the feature"
             )
-        vix = load_bars(source.pk, 86_400)
+        vix_id = source.pk
+    inputs = load_inputs(agent.instrument, vix_id, agent.interval_seconds, settings.features)
     try:
-        return prepare(bars, vix, settings.features, training.validation, training.unseen, agent.interval_seconds)
+        return prepare(
+            inputs.bars, inputs.vix, settings.features, training.validation, training.unseen, agent.interval_seconds,
+            settings.normaliser, underlying=inputs.underlying, scores=inputs.scores, sessions=inputs.sessions,
+            store=FeatureStore(django_settings.LOCAL_DIR / "features"),
+        )  # fmt: skip
     except ValueError as error:
         raise TrainingFailed(f"{agent.instrument.symbol}: {error}") from error
 

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from agents import own_state
 from agents.features import CATALOGUE, display
-
-Phrase = Callable[[float, float | None, str], str]
+from agents.own_words import OWN_PHRASES, Phrase
 
 
 def phrase(name: str, value: float, previous: float | None = None, unit: str = "day") -> str:
@@ -14,19 +13,18 @@ def phrase(name: str, value: float, previous: float | None = None, unit: str = "
     name: of a feature or of the own state; value, previous: raw, now and one bar before if known; unit: of one bar.
     Raises: KeyError for a name without words.
     """
-    return PHRASES[name](value, previous, unit)
+    words = PHRASES.get(name)
+    return words(value, previous, unit) if words else _named(name, value, previous)
 
 
 def label(name: str) -> str:
     """Plain words for a feature or a part of the own state."""
-    return own_state.LABELS[name] if name in own_state.LABELS else CATALOGUE[name].label
+    return own_state.CATALOGUE[name].label if name in own_state.CATALOGUE else CATALOGUE[name].label
 
 
 def shown(name: str, value: float) -> str:
     """A raw value as operators read it."""
-    if name == "time_in_position":
-        return f"{value:.0f}"
-    return f"{value * 100:.1f} %" if name in own_state.LABELS else display(name, value)
+    return own_state.CATALOGUE[name].display(value) if name in own_state.CATALOGUE else display(name, value)
 
 
 def _moved(value: float, previous: float | None, text: Callable[[float], str]) -> str:
@@ -34,6 +32,14 @@ def _moved(value: float, previous: float | None, text: Callable[[float], str]) -
     if previous is None or text(value) == text(previous):
         return f"is at {text(value)}"
     return f"{'rose' if value > previous else 'fell'} to {text(value)}"
+
+
+def _named(name: str, value: float, previous: float | None) -> str:
+    """Of a feature without words of its own: what it is called, and where it is."""
+    feature = CATALOGUE[name]
+    text = feature.display(value)
+    moved = _moved(value, previous, feature.display) if any(letter.isdigit() for letter in text) else f"is {text}"
+    return f"“{feature.label}” {moved}"
 
 
 def _level(subject: str, name: str) -> Phrase:
@@ -81,30 +87,6 @@ def _sided(subject: str) -> Phrase:
     return words
 
 
-def _weight(value: float, previous: float | None, unit: str) -> str:
-    if value == 0:
-        return "it holds nothing"
-    return f"{abs(value) * 100:.0f} % of its money is {'invested' if value > 0 else 'sold short'}"
-
-
-def _open_return(value: float, previous: float | None, unit: str) -> str:
-    if value == 0:
-        return "it has no open gain or loss"
-    return f"its open position is {'up' if value > 0 else 'down'} {abs(value) * 100:.1f} %"
-
-
-def _drawdown(value: float, previous: float | None, unit: str) -> str:
-    if value == 0:
-        return "its account is at its peak"
-    return f"its account is {value * 100:.1f} % below its peak"
-
-
-def _time(value: float, previous: float | None, unit: str) -> str:
-    if value == 0:
-        return "no position is open"
-    return f"it has held for {value:.0f} {unit}{'' if value == 1 else 's'}"
-
-
 PHRASES: dict[str, Phrase] = {
     "rsi_14": _level("RSI 14", "rsi_14"),
     "macd": _sided("the MACD line"),
@@ -118,8 +100,5 @@ PHRASES: dict[str, Phrase] = {
     "return_5": _change(5),
     "return_20": _change(20),
     "volatility_20": _volatility,
-    "weight": _weight,
-    "open_return": _open_return,
-    "drawdown": _drawdown,
-    "time_in_position": _time,
+    **OWN_PHRASES,
 }

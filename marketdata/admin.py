@@ -1,14 +1,15 @@
 """Admin pages for imports and streams. Bars are rows by the million: they are looked at in charts and SQL."""
 
-import math
-
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
 from core.admin_display import HistoryAdmin, ReadableAdmin
-from marketdata import control
-from marketdata.models import DataImport, Stream, Subscription
+from core.admin_journal import JournalledAdmin
+from core.notices import notify
+from marketdata import admin_health, control  # noqa: F401  # the first registers the rows of data health
+from marketdata.corporate import OPERATOR
+from marketdata.models import CorporateAction, DataImport, Fetch, Stream, Subscription
 
 
 @admin.register(DataImport)
@@ -18,6 +19,19 @@ class DataImportAdmin(HistoryAdmin):
     list_display = ("name", "instrument", "source", "n_good", "n_bad", "first_time", "last_time", "created_at")
     list_filter = ("instrument", "source")
     search_fields = ("name", "instrument__symbol", "sha256")
+    list_select_related = ("instrument",)
+
+
+@admin.register(Fetch)
+class FetchAdmin(HistoryAdmin):
+    """What history was asked for and what came. Asking and cancelling is done on the Data page or by command."""
+
+    list_display = (
+        "__str__", "interval_seconds", "state", "state_reason", "done", "n_stored", "n_bad", "requested_by",
+        "created_at",
+    )  # fmt: skip
+    list_filter = ("source", "state", "instrument")
+    search_fields = ("instrument__symbol", "requested_by")
     list_select_related = ("instrument",)
 
 
@@ -39,8 +53,10 @@ class SpeedForm(forms.ModelForm):
 
     def clean_bars_per_second(self) -> float:
         speed = self.cleaned_data["bars_per_second"]
-        if not (math.isfinite(speed) and 0 <= speed <= control.FASTEST):
-            raise forms.ValidationError(f"Give 0 (as fast as possible) to {control.FASTEST:g} bars a second.")
+        try:
+            control.check_speed(self.instance, speed)
+        except ValueError as error:
+            raise forms.ValidationError(f"{error}.") from error
         return speed
 
 
@@ -49,12 +65,13 @@ class StreamAdmin(ReadableAdmin):
     """A stream's speed can be changed while it runs; starting and stopping is done with its buttons on the desk."""
 
     form = SpeedForm
-    list_display = ("name", "state", "bars_per_second", "from_time", "to_time", "cursor", "heartbeat_at")
-    list_filter = ("state",)
-    search_fields = ("name",)
+    list_display = ("name", "source", "state", "state_reason", "bars_per_second", "from_time", "to_time", "cursor")
+    list_filter = ("state", "source")
+    search_fields = ("name", "instruments__symbol")
     fields = (
         "name", "bars_per_second", "source", "instruments", "interval_seconds", "from_time", "to_time", "cursor",
-        "published_at", "desired_state", "state", "state_reason", "heartbeat_at", "host", "pid", "n_restarts",
+        "published_at", "desired_state", "state", "state_reason", "progress", "options", "heartbeat_at", "host", "pid",
+        "n_restarts",
     )  # fmt: skip
     readonly_fields = tuple(name for name in fields if name != "bars_per_second")
 
@@ -67,3 +84,23 @@ class StreamAdmin(ReadableAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Stream | None = None) -> bool:
         return False
+
+
+@admin.register(CorporateAction)
+class CorporateActionAdmin(JournalledAdmin):
+    """Splits and dividends. What is entered or corrected here is kept whatever a source says later."""
+
+    list_display = ("instrument", "ex_date", "kind", "value", "source", "in_prices", "created_at")
+    list_filter = ("kind", "source", "in_prices", "instrument")
+    search_fields = ("instrument__symbol",)
+    list_select_related = ("instrument",)
+    fields = ("instrument", "ex_date", "kind", "value", "in_prices", "source")
+    readonly_fields = ("source",)
+
+    def save_model(self, request: HttpRequest, obj: CorporateAction, form: forms.ModelForm, change: bool) -> None:
+        """The row is the operator's from now on."""
+        obj.source = OPERATOR
+        super().save_model(request, obj, form, change)
+        if change and form.changed_data:  # the class above writes only what was typed
+            obj.save(update_fields=["source"])
+        notify("bar", instrument=obj.instrument_id)  # charts that show adjusted prices

@@ -58,7 +58,7 @@ def levels_of(interval_seconds: int) -> list[int]:
 
 def refresh(instrument_id: int, interval_seconds: int, first: int, last: int) -> None:
     """Bring every level up to date after bars that start from `first` to `last` (seconds UTC) were written."""
-    values = {"levels": levels_of(interval_seconds), "first": first, "last": last}
+    values: dict[str, Any] = {"levels": levels_of(interval_seconds), "first": first, "last": last}
     if values["levels"]:
         with connection.cursor() as cursor:
             cursor.execute(_REFRESH, {**_key(instrument_id, interval_seconds), **values})

@@ -75,6 +75,8 @@ class Replay:
 
     def _next_time(self, stream: Stream) -> datetime | None:
         """Time of the next bar after the cursor, read in blocks."""
+        # The table has a constraint: every replay has a last bar.
+        assert stream.to_time is not None
         after = stream.cursor or stream.from_time - timedelta(microseconds=1)
         self.ahead = [moment for moment in self.ahead if after < moment <= stream.to_time]
         if not self.ahead:

@@ -1,17 +1,33 @@
 """The promise the desk exists for: bars through the real order path give what the fast backtest gives."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import pytest
+import torch
 from django.db import connection
+from django.urls import reverse
+from django.utils.html import escape
 
+from agents import normalisers
+from agents.dataset import market_of
+from agents.env import CHOICE, TARGET, EnvConfig, TradingEnv
+from agents.features import FeatureSpec
 from agents.loop import BarLoop, StoppedMeanwhileError
-from agents.models import Agent, Decision
+from agents.models import Agent, AgentConfiguration, Decision
+from agents.normalisers import NormaliserChoice
+from agents.own_rows import OwnRows
+from agents.own_state import ALL, OwnSpec, own_state
+from agents.own_state import CATALOGUE as OWN
+from agents.policy import ServedPolicy
 from core.models import EquitySnapshot, Fill, Order
+from core.simulation import kernel
+from core.simulation.rules import MarketRules
 from marketdata.replay import publish
 from risk import kill_switch
-from tests.desk import SmallDesk, backtest_of, small_desk
+from tests import factories
+from tests.desk import FEATURES, N_HISTORY, RULES, SmallDesk, backtest_of, small_desk, stored_version
 
 pytestmark = pytest.mark.django_db
 
@@ -134,3 +150,141 @@ def test_close_all_positions_holds_for_a_paused_agent_too() -> None:
     publish(desk.stream, last)
     assert loop.on_bar(last, desk.stream, paused=True) is None
     assert Decision.objects.count() == n_decisions, "once flat a paused agent decides nothing"
+
+
+def give_policy(desk: SmallDesk, normaliser: str, rules: MarketRules) -> ServedPolicy:
+    """Deploy a random policy that sees every own value, fitted on bars that end 20 before the stream begins."""
+    algorithm, spec, own = desk.agent.algorithm, FeatureSpec(FEATURES), OwnSpec(ALL)
+    raw = spec.compute(desk.bars, None)
+    choice = NormaliserChoice(normaliser, half_life=30.0)
+    fitted = normalisers.fit(choice, raw, desk.bars.time, spec.warm_up, N_HISTORY - 21)
+    generator = torch.Generator().manual_seed(7)
+    sizes = {"body.0": (8, len(FEATURES) + len(own)), "head": (3 if algorithm == "ppo" else 1, 8)}
+    if algorithm == "sac":
+        sizes["deviation_head"] = (1, 8)
+    weights = {f"{name}.bias": torch.zeros(size[0]) for name, size in sizes.items()}
+    weights |= {f"{name}.weight": torch.randn(*size, generator=generator) for name, size in sizes.items()}
+    activation = "tanh" if algorithm == "ppo" else "relu"
+    policy = ServedPolicy.from_weights(algorithm, spec, fitted, rules, (8,), activation, weights, own)
+    settings = AgentConfiguration.objects.get(agent=desk.agent)
+    settings.data |= {"own_state": list(ALL), "normaliser": normaliser, "rules": rules.to_dict()}
+    settings.save()
+    version = stored_version(desk.agent, policy, number=2)
+    Agent.objects.filter(pk=desk.agent.pk).update(deployed_version=version)
+    desk.agent.refresh_from_db()
+    return policy
+
+
+def seen_by_the_environment(desk: SmallDesk, policy: ServedPolicy) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Observations and raw own values at every bar of the stream, as the environment has them."""
+    raw = policy.spec.compute(desk.bars, None)
+    market = market_of(desk.bars, policy.normaliser.apply_series(raw, desk.bars.time))
+    action = CHOICE if policy.algorithm == "ppo" else TARGET
+    env = TradingEnv(market, EnvConfig(action=action, rules=policy.rules, first=N_HISTORY, own=policy.own))
+    observation, _ = env.reset()
+    observations, owns, over = [], [], False
+    while True:
+        state = env.state
+        observations.append(observation)
+        owns.append(
+            own_state(
+                state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], market.close[env.t], state[kernel.EQUITY],
+                state[kernel.PEAK], state[kernel.AGE], policy.rules, memory=env.memory, spec=policy.own,
+            )
+        )  # fmt: skip
+        if over:
+            return observations, owns
+        wanted = policy.decide(observation).action
+        observation, _, _, over, _ = env.step(wanted if env.is_choice else [wanted])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("normaliser", normalisers.KINDS)
+def test_with_every_own_value_and_any_normaliser_live_sees_what_the_environment_sees(
+    algorithm: str, normaliser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = small_desk(algorithm, n_bars=60)
+    policy = give_policy(desk, normaliser, replace(RULES[algorithm], short_selling=True))
+    observations, owns = seen_by_the_environment(desk, policy)
+    live, observe = [], ServedPolicy.observe
+    monkeypatch.setattr(ServedPolicy, "observe", lambda *args: live.append(observe(*args)) or live[-1])
+    replay(desk, restart_every=7)
+    decisions = list(Decision.objects.order_by("time"))
+    assert len(decisions) == len(observations)
+    assert len({d.label for d in decisions}) > 1
+    assert Fill.objects.count() >= 10, "the test needs a policy that trades"
+    found = [[d.observation[name] for name in ALL] for d in decisions]
+    np.testing.assert_allclose(found, owns, rtol=0, atol=1e-10)
+    # The loop observes twice a bar: to decide and to explain.
+    np.testing.assert_allclose(live[::2], observations, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(live[::2], live[1::2])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_a_restart_reads_only_what_still_matters_and_remembers_as_much(algorithm: str) -> None:
+    desk = small_desk(algorithm, n_bars=60)
+    give_policy(desk, "zscore", replace(RULES[algorithm], short_selling=True))
+    loop, n_shortened = BarLoop.load(desk.agent), 0
+    for moment in desk.times():
+        publish(desk.stream, moment)
+        loop.on_bar(moment, desk.stream, paused=False)
+        bar = loop.view.look(moment)
+        short, whole = OwnRows(desk.agent), OwnRows(desk.agent)
+        whole._begin = lambda until: None  # type: ignore[method-assign]
+        begun = short._begin(moment)
+        n_shortened += begun is not None and begun.time > desk.times()[0]
+        expected = loop.own_rows.memory(bar)
+        np.testing.assert_array_equal(short.memory(bar), expected)
+        np.testing.assert_array_equal(whole.memory(bar), expected)
+    assert n_shortened > 20
+
+
+@pytest.mark.parametrize("normaliser", ["zscore", "online"])
+def test_a_restarted_process_sees_the_same_bit_for_bit(normaliser: str) -> None:
+    rules = replace(RULES["ppo"], short_selling=True)
+    runs = []
+    for name, restart_every in (("steady", None), ("restarted", 1)):
+        desk = small_desk("ppo", n_bars=50, name=name)
+        give_policy(desk, normaliser, rules)
+        replay(desk, restart_every=restart_every)
+        rows = Decision.objects.filter(agent=desk.agent).order_by("time")
+        runs.append(list(rows.values_list("time", "observation", "action", "confidence", "rationale")))
+    assert runs[0] == runs[1]
+    assert len(runs[0]) == 50
+
+
+def test_the_decision_page_shows_own_values_in_plain_words(client) -> None:
+    desk = small_desk("ppo", n_bars=12)
+    give_policy(desk, "online", RULES["ppo"])
+    replay(desk)
+    client.force_login(factories.operator())
+    shown = set()
+    for decision in Decision.objects.all():
+        page = client.get(reverse("decision", args=[desk.agent.name, int(decision.time.timestamp())]))
+        assert page.status_code == 200
+        shown |= {value.label for value in OWN.values() if escape(value.label) in page.content.decode()}
+    assert len(shown) >= 5
+
+
+def test_a_paused_bar_is_remembered_by_its_value_but_not_as_a_decision() -> None:
+    desk = small_desk("ppo", n_bars=40)
+    give_policy(desk, "zscore", RULES["ppo"])
+    paused = set(desk.times()[20:25])
+    loop = BarLoop.load(desk.agent)
+    for number, moment in enumerate(desk.times()):
+        publish(desk.stream, moment)
+        loop.on_bar(moment, desk.stream, paused=moment in paused)
+        if number == 25:
+            again = BarLoop.load(Agent.objects.get(pk=desk.agent.pk))
+            bar = again.view.look(moment)
+            np.testing.assert_array_equal(again.own_rows.memory(bar), loop.own_rows.memory(bar))
+    before = Decision.objects.get(time=desk.times()[19])
+    after = Decision.objects.get(time=desk.times()[25])
+    # Five bars without a decision: the last wish is still the one before them, the returns are those of the bars.
+    wanted = before.quantity_wanted * before.close / before.equity
+    assert after.observation["wanted_1"] == pytest.approx(wanted, abs=1e-15)
+    assert after.observation["wanted_2"] == before.observation["wanted_1"]
+    equity = [float(s.equity) for s in EquitySnapshot.objects.order_by("time")[20:26]]
+    for k in range(1, 6):
+        expected = equity[6 - k] / equity[5 - k] - 1
+        assert after.observation[f"own_return_{k}"] == pytest.approx(expected, abs=1e-12)

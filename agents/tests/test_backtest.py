@@ -66,7 +66,7 @@ def test_changing_bars_after_t_changes_no_feature_action_or_fill_up_to_t():
     (one, first), (two, second) = results
     n = t - one.unseen.first + 1  # bars of the period up to t
     np.testing.assert_array_equal(one.market.features[: t + 1], two.market.features[: t + 1])
-    np.testing.assert_array_equal(one.normaliser.mean, two.normaliser.mean)
+    np.testing.assert_array_equal(one.normaliser.centre, two.normaliser.centre)
     np.testing.assert_array_equal(first.track.actions[:n], second.track.actions[:n])
     np.testing.assert_array_equal(first.track.equity[:n], second.track.equity[:n])
     before = [track.fills[track.fills[:, 0] < n] for track in (first.track, second.track)]

@@ -3,8 +3,10 @@ from datetime import date
 
 import pytest
 
+from agents import own_state
 from agents.checks import check_all
 from agents.configuration import ConfigurationError, DeployChecks, demo_configuration, parse
+from agents.normalisers import NormaliserChoice
 from agents.search import search_space, suggest
 from agents.tests.worlds import configuration
 
@@ -31,6 +33,13 @@ def test_the_demo_settings_parse_and_come_back(algorithm):
         (("deploy_checks", "min_trades"), "many", "deploy_checks.min_trades: got 'many'"),
         (("deploy_checks", "luck"), 1, "unknown setting deploy_checks.luck"),
         (("colour",), "red", "unknown setting colour"),
+        (("own_state",), "weight", "own_state: got 'weight', expected a list of names"),
+        (("own_state",), ["weight", "mood"], "own_state: unknown own value 'mood'"),
+        (("own_state",), ["drawdown"], "own_state: got drawdown, expected weight among them"),
+        (("own_state",), ["weight", []], "own_state: "),
+        (("normaliser",), "rank", "normaliser: got 'rank', expected one of zscore, robust, minmax, online"),
+        (("normaliser",), None, "normaliser: got None, expected one of"),
+        (("normaliser_half_life",), "long", "normaliser_half_life: got 'long', expected a number of bars"),
     ],
 )  # fmt: skip
 def test_a_wrong_setting_is_refused_by_its_name(path, value, message):
@@ -41,6 +50,20 @@ def test_a_wrong_setting_is_refused_by_its_name(path, value, message):
     place[path[-1]] = value
     with pytest.raises(ConfigurationError, match=message.replace("(", r"\(")):
         parse("ppo", data)
+
+
+def test_settings_older_than_the_choice_have_the_four_own_values_and_z_scores():
+    settings = parse("ppo", configuration())
+    assert settings.own_state == own_state.DEFAULT
+    assert settings.normaliser == NormaliserChoice("zscore")
+
+
+def test_own_values_and_normaliser_are_chosen_and_come_back():
+    chosen = {"own_state": ["drawdown", "weight", "wanted_1"], "normaliser": "online", "normaliser_half_life": 60}
+    settings = parse("sac", configuration("sac") | chosen)
+    assert settings.own_state.names == ("drawdown", "weight", "wanted_1")
+    assert settings.normaliser == NormaliserChoice("online", 60)
+    assert parse("sac", settings.to_dict()) == settings
 
 
 @pytest.mark.parametrize("key", ["features", "training"])

@@ -6,7 +6,7 @@ import pytest
 import stable_baselines3.common.env_checker
 
 from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import own_state, scaled
+from agents.own_state import ALL, DEFAULT, OwnSpec, own_state
 from agents.rewards import RewardSettings, reward
 from agents.tests.worlds import market
 from core.simulation import kernel
@@ -24,6 +24,39 @@ def test_both_checkers_pass_without_a_warning(action):
             env = TradingEnv(market(), EnvConfig(action=action, episode_length=length))
             gymnasium.utils.env_checker.check_env(env)
             stable_baselines3.common.env_checker.check_env(env)
+
+
+@pytest.mark.parametrize("action", ["choice", "target"])
+def test_both_checkers_pass_with_every_own_value_and_more_than_95_inputs(action):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        config = EnvConfig(action=action, episode_length=50, own=OwnSpec(ALL))
+        env = TradingEnv(market(n_features=80), config)
+        assert env.observation_space.shape == (103,)
+        gymnasium.utils.env_checker.check_env(env)
+        stable_baselines3.common.env_checker.check_env(env)
+
+
+def test_a_second_episode_remembers_nothing_of_the_first():
+    env = TradingEnv(market(), EnvConfig(own=OwnSpec(ALL), first=20))
+    fresh, _ = env.reset()
+    for step in range(60):
+        env.step(step % 3)
+    again, _ = env.reset()
+    np.testing.assert_array_equal(fresh, again)
+
+
+@pytest.mark.parametrize("own", [OwnSpec(("time_in_position", "weight")), OwnSpec(ALL)])
+def test_what_is_chosen_is_seen_and_changes_no_trade(own):
+    bars = market(seed=3)
+    chosen, plain = (TradingEnv(bars, EnvConfig(own=spec)) for spec in (own, DEFAULT))
+    seen, expected = chosen.reset()[0], plain.reset()[0]
+    for step in range(200):
+        for name in set(own.names) & set(DEFAULT.names):
+            assert seen[5 + own.names.index(name)] == expected[5 + DEFAULT.names.index(name)]
+        seen, earned, _, _, info = chosen.step((step // 3) % 3)
+        expected, other, _, _, facts = plain.step((step // 3) % 3)
+        assert (earned, info["equity"]) == (other, facts["equity"])
 
 
 def _random_episode(env, seed):
@@ -72,7 +105,7 @@ def test_every_step_equals_the_simulated_account(action, weights):
             account.quantity, account.average_price, bars.close[t + 1], account.equity, peak,
             account.state[kernel.AGE], rules,
         )  # fmt: skip
-        np.testing.assert_allclose(observation[-4:], scaled(own), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(observation[-4:], DEFAULT.scaled(own), rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(observation[:-4], bars.features[t + 1], rtol=1e-6)
         assert not terminated
         assert truncated == (t == 199)

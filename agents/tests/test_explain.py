@@ -1,13 +1,19 @@
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from agents import normalisers
+from agents.counterfactuals import changeable
 from agents.explain import attribute, explain, float_network
-from agents.own_state import own_state
+from agents.features import CATALOGUE as FEATURES
+from agents.normalisers import LiveScale, NormaliserChoice
+from agents.own_state import ALL, CATALOGUE, OwnSpec, own_state
 from agents.policy import PolicyOutput
 from agents.sentence import Position, Reason, sentence
 from agents.tests import worlds
+from agents.wording import phrase, shown
 
 BARS = worlds.walk()
 
@@ -64,6 +70,54 @@ def test_a_counterfactual_changes_the_decision_as_it_says(algorithm):
     assert n_found > 10
 
 
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("kind", normalisers.KINDS)
+def test_own_history_and_every_normaliser_are_explained_and_changed_in_raw_values(algorithm, kind):
+    """A counterfactual holds when the whole way from raw values is gone again, at the scale of its bar."""
+    data = worlds.dataset(replace(worlds.settings(algorithm), normaliser=NormaliserChoice(kind)))
+    policy = replace(worlds.policy(algorithm, seed=2, gain=4.0, own=OwnSpec(ALL)), normaliser=data.normaliser)
+    live, rng, shown = LiveScale(policy.normaliser), np.random.default_rng(1), []
+    for t in range(600, 640):
+        scale = live.at(data.bars.time[: t + 1], data.raw[t - 1], lambda end=t + 1: data.raw[:end])
+        own = policy.own.usual + rng.normal(0, 1, len(ALL)) / policy.own.scale
+        output = policy.decide(policy.observe(data.raw[t], own, scale))
+        found = explain(policy, data.raw[t], own, output, scale=scale)
+        assert found["sentence"].endswith(".")
+        shown += [part["label"] for part in found["contributions"]]
+        for change in found["counterfactuals"]:
+            values, mine = data.raw[t].copy(), own.copy()
+            if change["feature"] in ALL:
+                assert CATALOGUE[change["feature"]].alone
+                mine[ALL.index(change["feature"])] = change["value"]
+            else:
+                values[policy.spec.names.index(change["feature"])] = change["value"]
+            assert policy.decide(policy.observe(values, mine, scale)).label == change["would"] != output.label
+            shown.append(change["feature"])
+    assert set(shown) & set(ALL), "no own value was ever among the changes"
+    assert set(shown) & set(worlds.FEATURES), "no feature was ever among the changes"
+    assert len(set(shown) & {CATALOGUE[name].label for name in ALL}) > 10
+
+
+def test_what_hangs_on_the_position_is_never_asked_to_be_another():
+    changing = {name for name in ALL if changeable(worlds.policy(), name)}
+    lasting = {"last_trade_result", "own_return_mean_20", "own_volatility_20"}
+    assert changing == {f"{what}_{n}" for what in ("wanted", "own_return") for n in range(1, 6)} | lasting
+    policy = worlds.policy(names=("rsi_14", "half_day", "supertrend_side", "week_sin", "streak"))
+    assert [changeable(policy, name) for name in policy.spec.names] == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("name", FEATURES)
+def test_every_feature_of_the_catalogue_has_words_and_a_value_to_show(name):
+    for value in (0.0, 1.0, -0.5):
+        assert phrase(name, value, 0.25, "day")
+        assert shown(name, value)
+
+
+def test_a_feature_without_words_of_its_own_goes_by_its_name():
+    assert phrase("adx_14", 30.1, 28.0) == "“Strength of the trend, ADX 14” rose to 30.1"
+    assert phrase("half_day", 1.0, 0.0) == "“Session that closes early” is yes"
+
+
 def test_the_rationale_has_what_pages_show_and_takes_under_ten_milliseconds():
     policy, times = worlds.policy("sac", gain=2.0), []
     for values, before, own, held, output in _moments(policy, 30):
@@ -108,6 +162,20 @@ def test_what_speaks_against_is_named():
 def test_nothing_stands_out_is_said_so():
     many = [Reason("rsi_14", 50.0, None, 0.01) for _ in range(10)]
     assert sentence("ppo", BUY, many, Position(0, 100)).startswith("It chose to buy; no single input stands out.")
+
+
+def test_nothing_stands_out_after_a_but_has_one_punctuation_mark():
+    many = [Reason("rsi_14", 50.0, None, 0.01) for _ in range(10)]
+    output = PolicyOutput(2.0, "sell", 0.6, {"hold": 0.4, "buy": 0.0, "sell": 0.6})
+    words = sentence("ppo", output, many, Position(0, 0))
+    assert words.startswith("It stays out: it would sell, but holds nothing; no single input stands out.")
+
+
+def test_among_many_inputs_a_smaller_share_stands_out():
+    # RSI's 0.05 of 1.05 is less than 0.15, but among 161 inputs more than 0.15 * 16 / 161 = 0.0149.
+    many = [Reason("ema_50", 0.03, None, 1 / 160) for _ in range(160)]
+    words = sentence("ppo", BUY, [Reason("rsi_14", 28.4, 31.0, 0.05), *many], Position(0, 100))
+    assert words.startswith("It chose to buy because RSI 14 fell to 28.4. ")
 
 
 @pytest.mark.parametrize(

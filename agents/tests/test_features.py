@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from agents.features import CATALOGUE, FeatureSpec, display
+from agents.features import CATALOGUE, FIRST, FeatureSpec, display
 from agents.tests.worlds import DAY, walk
 from agents.wording import PHRASES, label, phrase, shown
 from marketdata.series import BarSeries
 
-ALL = FeatureSpec(tuple(CATALOGUE))
+ALL = FeatureSpec(FIRST)
 
 
 def _vix(times: np.ndarray, level: np.ndarray) -> BarSeries:
@@ -91,12 +91,25 @@ def test_fingerprint_depends_on_names_and_order():
     assert one.fingerprint() != other.fingerprint()
 
 
+def test_a_spec_of_the_first_features_has_the_fingerprint_that_stored_models_carry():
+    # SHA-256 of '[1, "rsi_14", ..., "volatility_20"]', the twelve names in their order
+    assert ALL.fingerprint() == "4f8e04d0f4b0a6ecf6604e4b780712b731371f87f3bc58640ee44fdd10a66484"
+
+
+def test_the_whole_catalogue_computes_and_more_than_95_values_are_possible():
+    bars, rows = walk(300), FeatureSpec(tuple(CATALOGUE)).compute(walk(300))
+    assert rows.shape == (300, len(CATALOGUE))
+    assert len(CATALOGUE) > 95
+    other = FeatureSpec(("underlying_beta_60", "rsi_14")).compute(bars, underlying=bars)
+    assert other[-1, 0] == pytest.approx(1.0)
+
+
 def test_every_input_has_words_and_they_state_the_fact():
     for name in PHRASES:
         assert label(name)
         assert shown(name, 0.5)
         assert phrase(name, 0.5, 0.4, "day")
-    assert set(CATALOGUE) < set(PHRASES)
+    assert set(FIRST) < set(PHRASES)
     assert phrase("rsi_14", 28.4, 31.0) == "RSI 14 fell to 28.4"
     assert phrase("rsi_14", 28.4, 28.41) == "RSI 14 is at 28.4"
     assert phrase("ema_50", -0.031) == "the close is 3.1 % below its 50-day average"

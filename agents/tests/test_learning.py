@@ -9,7 +9,11 @@ import pytest
 import torch
 
 from agents import learning
+from agents.configuration import parse
+from agents.features import CATALOGUE
 from agents.learning import Progress, TrainingDiverged, TrainingStopped, Trial, score
+from agents.own_state import ALL
+from agents.policy import ServedPolicy
 from agents.tests import worlds
 from marketdata.series import BarSeries
 
@@ -25,6 +29,22 @@ def _trial(algorithm, seed=1, **kwargs):
 def hashes() -> dict[str, str]:
     """Weights of one short training per algorithm."""
     return {algorithm: _trial(algorithm).run().policy.weights_sha256() for algorithm in N_STEPS}
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("normaliser", ["zscore", "online"])
+def test_it_learns_from_the_whole_catalogue_and_every_own_value(algorithm, normaliser):
+    chosen = {"features": list(CATALOGUE), "own_state": list(ALL), "normaliser": normaliser}
+    periods = {"validation": worlds.day_of(1_000).isoformat(), "unseen": worlds.day_of(1_100).isoformat()}
+    n_steps = 4_096 if algorithm == "ppo" else 1_200
+    data = worlds.configuration(algorithm, periods=periods, n_steps=n_steps, n_evaluations=1) | chosen
+    settings = parse(algorithm, data)
+    result = Trial(worlds.dataset(settings, worlds.walk(1_200)), settings, PARAMETERS, 1).run()
+    policy = ServedPolicy.from_bytes(result.policy.to_bytes())
+    n_inputs = len(CATALOGUE) + len(ALL)
+    assert policy.weights()["body.0.weight"].shape == (16, n_inputs)
+    assert policy.own.names == ALL
+    assert np.isfinite(result.validation.track.equity).all()
 
 
 def test_the_same_seed_gives_the_same_weights_also_in_another_process():

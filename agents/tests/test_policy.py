@@ -1,8 +1,15 @@
+import json
+import struct
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from agents import normalisers, own_state
 from agents.learning import make_learner, served
+from agents.normalisers import NormaliserChoice
+from agents.own_state import ALL, OwnSpec
 from agents.policy import PolicyFileError, ServedPolicy, target_label, target_output
 from agents.tests import worlds
 from core.simulation.rules import MarketRules
@@ -31,6 +38,36 @@ def test_the_file_is_the_same_every_time_and_comes_back_whole():
     assert data == policy.to_bytes() == again.to_bytes()
     assert again.weights_sha256() == policy.weights_sha256() != worlds.policy("sac", seed=1).weights_sha256()
     assert (again.spec, again.rules, again.hidden) == (policy.spec, policy.rules, policy.hidden)
+
+
+def test_a_policy_of_old_has_the_file_it_always_had():
+    # As it was before own values and normalisers could be chosen: stored models stay what they are.
+    data = worlds.policy().to_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["policy"])
+    old = {"format", "algorithm", "features", "normaliser", "rules", "hidden", "activation"}
+    assert (set(about), set(about["normaliser"])) == (old, {"mean", "deviation"})
+    again = ServedPolicy.from_bytes(data)
+    assert (again.own, again.normaliser.kind) == (own_state.DEFAULT, "zscore")
+
+
+@pytest.mark.parametrize("kind", normalisers.KINDS)
+def test_own_values_and_normaliser_come_back_from_the_file(kind):
+    settings = replace(worlds.settings(), normaliser=NormaliserChoice(kind), own_state=OwnSpec(ALL))
+    data = worlds.dataset(settings)
+    policy = worlds.policy(own=settings.own_state)
+    policy = replace(policy, normaliser=data.normaliser)
+    again = ServedPolicy.from_bytes(policy.to_bytes())
+    assert again.own == settings.own_state
+    assert again.to_bytes() == policy.to_bytes()
+    scaled = again.normaliser.apply_series(data.raw, data.bars.time)
+    assert scaled.tobytes() == data.market.features.tobytes()
+
+
+def test_a_file_with_an_unknown_own_value_is_refused():
+    data = worlds.policy(own=OwnSpec(("weight", "wanted_1"))).to_bytes()
+    with pytest.raises(PolicyFileError, match="unknown own value 'wanted_x'"):
+        ServedPolicy.from_bytes(data.replace(b"wanted_1", b"wanted_x"))
 
 
 @pytest.mark.parametrize("data", [b"", b"x" * 100, worlds.policy().to_bytes()[:-5]])

@@ -12,6 +12,7 @@ from agents.dataset import Dataset, prepare
 from agents.env import Market
 from agents.features import FeatureSpec
 from agents.normaliser import Normaliser
+from agents.own_state import OwnSpec
 from agents.policy import ServedPolicy
 from core.simulation.rules import MarketRules
 from marketdata.series import BarSeries
@@ -60,7 +61,9 @@ def settings(algorithm: str = "ppo", **training: Any) -> AgentSettings:
 
 def dataset(of: AgentSettings, bars: BarSeries | None = None) -> Dataset:
     """`walk` cut as the settings say."""
-    return prepare(bars or walk(), None, of.features, of.training.validation, of.training.unseen)
+    return prepare(
+        bars or walk(), None, of.features, of.training.validation, of.training.unseen, normaliser=of.normaliser
+    )
 
 
 def market(n_bars: int = 300, n_features: int = 5, seed: int = 0) -> Market:
@@ -76,10 +79,11 @@ def policy(
     names: tuple[str, ...] = FEATURES,
     rules: MarketRules | None = None,
     gain: float = 1.0,
+    own: OwnSpec = own_state.DEFAULT,
 ) -> ServedPolicy:
     """A policy with random weights; gain: how strongly the head answers."""
     generator = torch.Generator().manual_seed(seed)
-    n_inputs, width = len(names) + own_state.N_OWN, 16
+    n_inputs, width = len(names) + len(own), 16
     shapes = {"body.0": (width, n_inputs), "body.1": (width, width), "head": (3 if algorithm == "ppo" else 1, width)}
     if algorithm == "sac":
         shapes["deviation_head"] = (1, width)
@@ -92,5 +96,5 @@ def policy(
     scale = Normaliser.fit(spec.compute(walk())[spec.warm_up :])
     activation = "tanh" if algorithm == "ppo" else "relu"
     return ServedPolicy.from_weights(
-        algorithm, spec, scale, rules or MarketRules(no_trade_band=0.05), (width, width), activation, weights
+        algorithm, spec, scale, rules or MarketRules(no_trade_band=0.05), (width, width), activation, weights, own
     )

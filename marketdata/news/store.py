@@ -1,4 +1,4 @@
-"""Headlines in the database: each once, linked to instruments, scored, and as the series the features read."""
+"""Headlines in the database: each once, linked to instruments, and scored once and for good."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
-import numpy as np
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from core.models import Instrument
@@ -26,17 +24,6 @@ logger = logging.getLogger(__name__)
 # News older than this when it first reaches us is history: nobody pretends to have learned of it only now.
 HISTORY_AFTER = timedelta(days=1)
 MOST_A_RUN = 400
-# The chosen model's score of an item, else the word list's; ordered by when it was known.
-_SERIES = """
-    SELECT extract(epoch FROM item.known_at)::float8, coalesce(chosen.score, plain.score)
-    FROM marketdata_newsitem AS item
-    JOIN marketdata_newsitem_instruments AS link ON link.newsitem_id = item.id AND link.instrument_id = %(instrument)s
-    LEFT JOIN marketdata_sentimentscore AS chosen ON chosen.item_id = item.id AND chosen.model = %(model)s
-    LEFT JOIN marketdata_sentimentscore AS plain ON plain.item_id = item.id AND plain.model = %(lexicon)s
-    WHERE coalesce(chosen.score, plain.score) IS NOT NULL
-      AND item.known_at > to_timestamp(%(after)s) AND item.known_at <= to_timestamp(%(until)s)
-    ORDER BY item.known_at, item.id
-"""
 
 
 @transaction.atomic
@@ -87,29 +74,6 @@ def score_pending() -> int:
             scores, name = [lexicon.score(f"{item.title}. {item.summary}"[:1000]) for item in group], lexicon.NAME
         _keep(group, scores, name)
     return len(waiting)
-
-
-def series(instrument_id: int, *, after: float = 0.0, until: float = 4e9) -> tuple[np.ndarray, np.ndarray]:
-    """When each headline about the instrument was known (seconds UTC, ascending) and its tone, -1 to 1: (N,) each.
-
-    after, until: only what was known later than the one and no later than the other (seconds UTC).
-    Empty when there is no news, or while sentiment is switched off.
-    """
-    chosen = DataSettings.load()
-    if chosen.sentiment == DataSettings.Sentiment.OFF:
-        return np.empty(0), np.empty(0)
-    model = _language_model(chosen)
-    values: dict[str, Any] = {
-        "instrument": instrument_id,
-        "model": model.model if model else lexicon.NAME,
-        "lexicon": lexicon.NAME,
-        "after": after,
-        "until": until,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_SERIES, values)
-        rows = cursor.fetchall()
-    return np.array([row[0] for row in rows], dtype=float), np.array([row[1] for row in rows], dtype=float)
 
 
 def _language_model(chosen: DataSettings) -> LanguageModel | None:

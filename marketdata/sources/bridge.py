@@ -47,7 +47,7 @@ class BridgeSource:
 
     name = "bridge"
     label = "Interactive Brokers (bridge)"
-    intervals = INTERVALS
+    intervals: tuple[int, ...] = INTERVALS
 
     def __init__(
         self,

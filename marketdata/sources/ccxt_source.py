@@ -59,7 +59,7 @@ class CcxtSource:
 
     name = "ccxt"
     label = "Crypto exchanges (ccxt)"
-    intervals = (60, 180, 300, 900, 1800, 3600, 14_400, _DAY)
+    intervals: tuple[int, ...] = (60, 180, 300, 900, 1800, 3600, 14_400, _DAY)
 
     def __init__(
         self,

@@ -115,7 +115,7 @@ class UploadJob:
 
     def __init__(self, fetch, when=lambda: None) -> None:
         self.pk, self.shutting_down, self.when = fetch.pk, False, when
-        self.beats = []
+        self.beats: list[tuple[str, str]] = []
 
     def read(self):
         self.when()

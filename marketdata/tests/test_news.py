@@ -5,6 +5,7 @@ import threading
 import time
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -45,7 +46,8 @@ class Server:
     """Answers every request with what the test last said."""
 
     def __init__(self) -> None:
-        self.status, self.body, self.wait, self.asked = 200, b"", 0.0, []
+        self.status, self.body, self.wait = 200, b"", 0.0
+        self.asked: list[Any] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -226,18 +228,19 @@ def test_history_was_known_when_published_and_news_when_it_came(apple):
     assert NewsItem.objects.get(guid="3").time <= timezone.now()
 
 
-def test_the_series_holds_what_was_known_by_then(apple):
-    before = timezone.now().timestamp()
-    store.store_headlines([headline("Apple soars", "1"), headline("Weather", "2")], "rss")
-    assert store.series(apple.pk)[0].size == 0  # not scored yet
-    assert store.score_pending() == 2
-    times, scores = store.series(apple.pk)
-    assert times.shape == scores.shape == (1,)
-    assert scores[0] == lexicon.score("Apple soars. ") and times[0] > before
-    assert store.series(apple.pk, until=before)[0].size == 0
+def test_a_headline_is_known_from_the_moment_it_was_scored(apple):
+    store.store_headlines([headline("Apple soars", "1")], "rss")
+    came = NewsItem.objects.get().known_at
+    assert store.score_pending() == 1
+    item = NewsItem.objects.get()
+    assert item.known_at > came and item.scores.get().score == lexicon.score("Apple soars. ")
+
+
+def test_nothing_is_scored_while_tone_is_switched_off(apple):
+    DataSettings.load()
     DataSettings.objects.filter(pk=1).update(sentiment="off")
-    assert store.series(apple.pk)[0].size == 0
-    assert store.score_pending() == 0
+    store.store_headlines([headline("Apple soars", "1")], "rss")
+    assert store.score_pending() == 0 and not SentimentScore.objects.exists()
 
 
 def test_a_language_model_scores_within_its_budget_and_the_word_list_the_rest(apple, server):

@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from core.commands import DeskCommand
 from core.jobs import hold
+from marketdata.live import Live
 from marketdata.models import Stream
 from marketdata.replay import Replay
 
@@ -18,7 +19,8 @@ class Command(DeskCommand):
         parser.add_argument("id", type=int, help="Number of the stream.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not Stream.objects.filter(pk=options["id"]).exists():
+        stream = Stream.objects.filter(pk=options["id"]).first()
+        if stream is None:
             raise CommandError(f"there is no stream {options['id']}")
-        with hold("stream", options["id"]) as job:
-            Replay(job).run()
+        with hold("stream", stream.pk) as job:
+            (Live if stream.is_live else Replay)(job).run()
