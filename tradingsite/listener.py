@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 2.0
 # Notices are collected this long and sent as one message: a fast replay must not fill the sockets' queues.
-COLLECT_SECONDS = 0.1
+COLLECT_SECONDS = 0.02
 SHORTEST_WAIT, LONGEST_WAIT = 0.25, 10.0
 DJANGO_ONLY = {"cursor_factory", "context", "prepare_threshold", "server_side_binding", "pool", "isolation_level"}
 REFRESH = {"kind": "refresh"}

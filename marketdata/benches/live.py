@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +52,8 @@ def run() -> list[Measurement]:
             made = _produce(instrument)
             time.sleep(PATIENCE_SECONDS)
             poll.stop()
-        return [_measured(made, drawn(), poll.seen)]
+            seen = drawn()
+        return [_measured(made, seen, poll.seen)]
 
 
 def _measured(made: np.ndarray, drawn: list[list[float]], polled: list[list[float]]) -> Measurement:
@@ -148,7 +149,7 @@ def _server(database: str) -> Iterator[str]:
 
 
 @contextmanager
-def _browser(address: str, cookie: str, folder: Path):
+def _browser(address: str, cookie: str, folder: Path) -> Iterator[Callable[[], list[list[float]]]]:
     """Chromium in a process of its own, looking at the chart. Yields: a function that ends it and gives what it saw."""
     out = folder / "drawn.json"
     process = subprocess.Popen(
@@ -174,22 +175,10 @@ def _browser(address: str, cookie: str, folder: Path):
             process.communicate("stop\n", timeout=30)
             return json.loads(out.read_text())
 
-        yield drawn_once(drawn)
+        yield drawn
     finally:
         process.kill()
         process.wait()
-
-
-def drawn_once(drawn):
-    """Ask the browser once, and remember."""
-    found: list[list[list[float]]] = []
-
-    def get() -> list[list[float]]:
-        if not found:
-            found.append(drawn())
-        return found[0]
-
-    return get
 
 
 class _Poll:

@@ -44,7 +44,8 @@ def main(address: str, cookie: str, out: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        context.add_cookies([{"name": "sessionid", "value": cookie, "url": address}])
+        origin = "/".join(address.split("/")[:3])  # a cookie of the page's own address would not hold for the socket
+        context.add_cookies([{"name": "sessionid", "value": cookie, "url": origin}])
         page = context.new_page()
         page.add_init_script(NOTE)
         page.goto(address)

@@ -243,7 +243,7 @@ def test_one_notice_tells_that_bars_changed(monkeypatch):
         heard = [json.loads(notice.payload) for notice in listener.connection.notifies(timeout=0.5)]
     finally:
         listener.close()
-    assert heard == [{"kind": "bar", "instrument": stock.pk}]
+    assert heard == [{"kind": "tick", "instrument": stock.pk}]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -132,7 +132,7 @@ def _store(
     )
     writing.save(instrument.pk, _after(standing, new.ticks, done, asked))
     if done.bars:
-        notify("bar", instrument=instrument.pk)
+        notify("tick", instrument=instrument.pk)
     return done
 
 
