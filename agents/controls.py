@@ -13,9 +13,9 @@ from agents import control
 from agents.dashboard import panel
 from agents.models import Agent, TrainingRun
 from core.models import Account
+from core.permissions import go_back, operator_required
 from marketdata import control as stream_control
 from marketdata.models import Stream
-from risk.permissions import go_back, operator_required
 
 AGENT_ACTIONS = {"start": control.start, "pause": control.pause, "resume": control.resume, "stop": control.stop}
 STREAM_ACTIONS = {"start": stream_control.start, "pause": stream_control.pause, "stop": stream_control.stop}

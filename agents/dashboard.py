@@ -11,6 +11,7 @@ from django.utils import timezone
 from agents.models import Agent, Backtest, Decision, TrainingRun
 from agents.trades import recent_trades
 from core import health
+from core.job_words import ENDED, wish
 from core.models import Account, Book, EquitySnapshot, Event, JobRow, Order, Position
 from marketdata.models import Bar, Stream
 from risk.models import Limits
@@ -25,9 +26,6 @@ SPEEDS = (
     (20, "20 bars a second"),
     (0, "as fast as possible"),
 )
-ENDED = (JobRow.State.FINISHED, JobRow.State.FAILED, JobRow.State.STOPPED)
-ANSWERING = (JobRow.State.RUNNING, JobRow.State.PAUSED, JobRow.State.WAITING)
-AT_WORK = (*ANSWERING, JobRow.State.STARTING, JobRow.State.STOPPING)
 STATE_WORDS = {"running": "trading", "finished": "finished its replay", "failed": "stopped by an error"}
 # A line of the journal belongs to a feed by the first word of its kind.
 FEEDS = {
@@ -35,22 +33,6 @@ FEEDS = {
     "risk": r"^(kill_switch|risk|limits)\.",
     "system": r"^(?!(order|fill|kill_switch|risk|limits)\.)",
 }
-
-
-def wish(job: JobRow) -> str:
-    """What has been asked of a job and not yet acknowledged by its process: "stopping …", or nothing."""
-    wanted, state = job.desired_state, job.state
-    if wanted == JobRow.Desired.RUNNING and state in (JobRow.State.STOPPED, JobRow.State.STARTING):
-        return "starting …"
-    if wanted == JobRow.Desired.RUNNING and state == JobRow.State.PAUSED:
-        return "continuing …"
-    if wanted == JobRow.Desired.PAUSED and state in (JobRow.State.RUNNING, JobRow.State.STARTING, JobRow.State.WAITING):
-        return "pausing …"
-    if wanted == JobRow.Desired.STOPPED and state in AT_WORK:
-        return "stopping …"
-    if job.applied_version < job.settings_version and state in ANSWERING:
-        return "taking over settings …"
-    return ""
 
 
 @dataclass(frozen=True)

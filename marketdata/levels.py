@@ -142,11 +142,10 @@ def _fitting(
 ) -> int:
     """The shortest length whose bars fit, guessed from a level's counts and then looked at."""
     rough = [level for level in levels_of(interval_seconds) if level * _ROUGHLY <= span[1] - span[0]]
-    total = _total(cursor, instrument_id, interval_seconds, rough[-1], span) if rough else 0
+    least = _total(cursor, instrument_id, interval_seconds, rough[-1], span) if rough else 0
     for length in lengths[:-1]:
-        # Merging k bars leaves at least a k-th of them, so these cannot fit and need no look. Twice, because the
-        # guess counts the level's outer bars whole.
-        if total * interval_seconds / length > n_most * 2:
+        # Merging k bars leaves at least a k-th of them, so these cannot fit and need no look.
+        if least * interval_seconds / length > n_most:
             continue
         values = {**_key(instrument_id, interval_seconds), **_span(length, interval_seconds, span)}
         cursor.execute(_COUNT_BASE if length == interval_seconds else _COUNT_LEVEL, {**values, "limit": n_most + 1})
@@ -156,8 +155,9 @@ def _fitting(
 
 
 def _total(cursor: Any, instrument_id: int, interval_seconds: int, level: int, span: tuple[int, int]) -> int:
-    values = {**_key(instrument_id, interval_seconds), **_span(level, interval_seconds, span)}
-    cursor.execute(_TOTAL, {**values, "level": level})
+    """Bars in the level's whole buckets inside the span: never more than there are in it."""
+    values = {"level": level, "start": -(-span[0] // level) * level, "end": (span[1] + 1) // level * level}
+    cursor.execute(_TOTAL, {**_key(instrument_id, interval_seconds), **values})
     return int(cursor.fetchone()[0])
 
 

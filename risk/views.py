@@ -7,8 +7,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_POST
 
 from core.models import Account
+from core.permissions import go_back, operator_required
 from risk import kill_switch
-from risk.permissions import go_back, operator_required
 
 
 class StopForm(forms.Form):

@@ -110,6 +110,7 @@ class Shell:
             (
                 "Improve",
                 [
+                    Page("data", "Data", "database", "/data/"),
                     Page("training", "Training", "brain", "/training/", active),
                     Page("backtests", "Backtests", "chart-no-axes-combined", "/backtests/"),
                 ],

@@ -16,5 +16,6 @@ urlpatterns = [
     path("appearance/", appearance, name="appearance"),
     path("admin/", admin.site.urls),
     path("stop/", include("risk.urls")),
+    path("data/", include("marketdata.urls")),
     path("", include("agents.urls")),
 ]

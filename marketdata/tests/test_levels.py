@@ -142,3 +142,12 @@ def test_levels_can_be_made_anew(instrument):
     ChartBar.objects.filter(instrument=instrument).update(high=1e9)
     levels.rebuild(instrument.pk, MINUTE)
     assert stored_level(instrument, 900) == before
+
+
+def test_few_bars_between_two_busy_days_come_as_stored(instrument):
+    # a day full of minutes, a weekend with ten of them, another full day: the look begins and ends in the full days
+    day = 86_400
+    minutes = [*range(0, day, 60), *range(2 * day, 2 * day + 600, 60), *range(4 * day, 5 * day, 60)]
+    store_bars(instrument, MINUTE, walk(minutes), "test")
+    shown, length = levels.thinned(instrument.pk, MINUTE, start=moment(day - 60), end=moment(4 * day), n_most=12)
+    assert (length, len(shown)) == (MINUTE, 12)

@@ -7,7 +7,8 @@ from pathlib import Path
 ICONS = """layout-dashboard bot list-checks arrow-left-right rocket chart-candlestick chart-no-axes-combined
 scroll-text octagon-x play pause square x check triangle-alert info chevron-left chevron-right download
 message-square-text log-out sun moon palette menu wifi-off clock arrow-up arrow-down rotate-ccw lock
-flask-conical brain circle-x settings""".split()
+flask-conical brain circle-x settings database chart-line maximize minimize plus search upload trash-2 refresh-cw
+newspaper split shield-check history radio skip-forward""".split()
 
 
 def symbol(folder: Path, name: str) -> str:
