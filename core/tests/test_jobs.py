@@ -54,8 +54,8 @@ def held(stream):
 
 
 def test_kinds_are_known_by_name():
-    assert [kind.name for kind in all_kinds()] == ["agent", "stream", "training"]
-    with pytest.raises(KeyError, match="known: agent, stream, training"):
+    assert [kind.name for kind in all_kinds()] == ["agent", "stream", "training", "fetch"]
+    with pytest.raises(KeyError, match="known: agent, fetch, stream, training"):
         find("robot")
 
 
