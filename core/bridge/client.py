@@ -23,10 +23,12 @@ from core.bridge.errors import (
     BridgeSetupError,
     BridgeUnavailableError,
 )
+from core.bridge.limits import limit
 
 logger = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 _BUSY = 429
+_LONGEST_RETRY_AFTER = 86_400.0  # seconds; a longer one is a mistake
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -81,6 +83,7 @@ class BridgeClient:
             headers={"Authorization": f"Bearer {token}", "Accept": "application/json, application/problem+json"},
             timeout=self._timeout(self._patience.read),
             trust_env=False,  # a proxy of the environment is not meant for the bridge
+            event_hooks={"response": [limit]},
         )
 
     def __enter__(self) -> BridgeClient:
@@ -137,7 +140,9 @@ class BridgeClient:
             "page": page,
         }
         read = self._patience.history_read
-        return self._ask(messages.BarPage, "GET", f"/v1/contracts/{con_id}/bars", params=params, read_seconds=read)
+        path = f"/v1/contracts/{con_id}/bars"
+        found = self._ask(messages.BarPage, "GET", path, params=params, read_seconds=read)
+        return _moved_on(found, page, found.next_page)
 
     def put_order(self, client_order_id: str, request: messages.OrderRequest) -> messages.OrderReport:
         """Place an order once, however often this is called with the same id and content.
@@ -162,7 +167,8 @@ class BridgeClient:
 
     def executions(self, after: str | None = None, limit: int = 200) -> messages.ExecutionPage:
         """Executions after a cursor, in the order in which the bridge learned of them."""
-        return self._ask(messages.ExecutionPage, "GET", "/v1/executions", params={"after": after, "limit": limit})
+        found = self._ask(messages.ExecutionPage, "GET", "/v1/executions", params={"after": after, "limit": limit})
+        return _moved_on(found, after, found.next_cursor) if found.more else found
 
     def _ask(
         self,
@@ -223,6 +229,13 @@ class BridgeClient:
         return httpx.Timeout(connect=connect, read=read_seconds, write=connect, pool=connect)
 
 
+def _moved_on(found: Answer, asked: str | None, following: str | None) -> Answer:
+    """The answer. Raises: BridgeAnswerError when it leads back to itself, which would be read for ever."""
+    if asked is not None and following == asked:
+        raise BridgeAnswerError(f"the bridge names the page it has just given, {asked[:60]!r}, as the next one")
+    return found
+
+
 def _order_path(client_order_id: str) -> str:
     return f"/v1/orders/{quote(client_order_id, safe='')}"
 
@@ -278,4 +291,4 @@ def _problem(response: httpx.Response) -> BridgeError:
 
 def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    return min(float(text), _LONGEST_RETRY_AFTER) if text.isascii() and text.isdigit() else None

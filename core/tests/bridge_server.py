@@ -217,6 +217,15 @@ async def half(send: Any) -> None:
     await respond(send, 200, b'{"state": "rea', {"Content-Type": "application/json"}, told=4000)
 
 
+async def drip(send: Any) -> None:
+    """An answer a byte at a time, none of them late."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    for _ in range(60):
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.body", "body": b" ", "more_body": True})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
 def silent(seconds: float) -> Callable[[Any], Awaitable[None]]:
     """An answer that comes too late."""
 

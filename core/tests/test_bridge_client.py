@@ -211,3 +211,30 @@ def test_a_bridge_that_is_not_set_up_says_what_is_missing(address: str, token: s
     with pytest.raises(BridgeSetupError, match="the bridge is not set up: ") as caught:
         BridgeClient(address, token)
     assert words in str(caught.value) and isinstance(caught.value, BridgeError)
+
+
+def test_an_answer_that_drips_is_given_up_in_time(server: BridgeServer, client: BridgeClient):
+    """It would take 3 s, and no byte of it is late; QUICK waits 0.5 s, three times."""
+    server.faults.extend([faults.drip] * 3)
+    began = time.monotonic()
+    with pytest.raises(BridgeUnavailableError, match="did not answer in time") as caught:
+        client.put_order("agent-1-1", BUY)
+    assert time.monotonic() - began < 2.9 and caught.value.maybe_arrived
+
+
+def test_pages_that_lead_back_to_themselves_are_not_read_for_ever(server: BridgeServer, client: BridgeClient):
+    page = {"con_id": 265598, "interval_seconds": 60, "items": [], "next_page": "7"}
+    log = {"items": [], "next_cursor": "7", "more": True}
+    server.desk.answer = lambda operation, given, body: (200, page if operation == "listBars" else log)
+    assert client.bars(265598, 60).next_page == "7"
+    with pytest.raises(BridgeAnswerError, match="'7', as the next one"):
+        client.bars(265598, 60, page="7")
+    with pytest.raises(BridgeAnswerError, match="'7', as the next one"):
+        client.executions(after="7")
+
+
+def test_a_wait_of_ages_is_not_believed(server: BridgeServer, client: BridgeClient):
+    server.faults.append(Refusal(429, "pacing", Retry_After="9" * 400))
+    with pytest.raises(BridgeBusyError) as caught:
+        client.search_contracts("AAPL")
+    assert caught.value.retry_after_seconds == 86_400.0

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
+import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db.models import Q
@@ -13,9 +17,13 @@ from django.db.models import Q
 from core.models import Instrument
 from marketdata.models import DataSettings, Fetch, Stream
 from marketdata.news import feeds, store
-from marketdata.news.headline import NewsUnavailable
+from marketdata.news.headline import NewsSlowDown, NewsUnavailable
+
+if TYPE_CHECKING:
+    from marketdata.sources.yahoo_client import YahooClient
 
 logger = logging.getLogger(__name__)
+MOST_SECONDS = 60.0  # of asking in one look; a task is ended after 120
 
 
 @dataclass
@@ -32,25 +40,41 @@ def refresh(symbols: list[str] | None = None) -> Refreshed:
 
     symbols: only these instruments; None takes those that come from Yahoo anyway, since others it may not know.
     """
-    found = Refreshed()
-    for address in DataSettings.load().news_feeds:
-        _take(found, partial(_from_feed, str(address)))
-    for instrument in _instruments(symbols):
-        _take(found, partial(_from_yahoo, instrument))
+    found, until = Refreshed(), time.monotonic() + MOST_SECONDS
+    addresses = [str(address) for address in DataSettings.load().news_feeds]
+    _ask_each(found, until, {address: partial(_from_feed, address) for address in addresses})
+    instruments = _instruments(symbols)
+    if instruments:
+        from marketdata.sources.yahoo_client import YahooClient  # here: yfinance takes a second to import
+
+        with closing(YahooClient(address=settings.YAHOO_ADDRESS)) as client:  # one for all: it asks for cookies once
+            _ask_each(found, until, {one.symbol: partial(_from_yahoo, client, one) for one in instruments})
     found.n_scored = store.score_pending()
     return found
+
+
+def _ask_each(found: Refreshed, until: float, questions: dict[str, Callable[[], int]]) -> None:
+    """In any order, so that when time runs out it is not always the same ones that are left."""
+    names = random.sample(list(questions), len(questions))
+    for n_asked, name in enumerate(names):
+        if time.monotonic() > until:
+            _note(found, f"no time was left to ask about {', '.join(names[n_asked:])}; the next look begins anew")
+            return
+        try:
+            found.n_new += questions[name]()
+        except NewsUnavailable as problem:
+            _note(found, str(problem))
+            if isinstance(problem, NewsSlowDown):
+                return
 
 
 def _from_feed(address: str) -> int:
     return store.store_headlines(feeds.read_feed(address), "rss")
 
 
-def _from_yahoo(instrument: Instrument) -> int:
-    # Here, because yfinance takes a second to import.
+def _from_yahoo(client: YahooClient, instrument: Instrument) -> int:
     from marketdata.news.yahoo_news import read_yahoo
-    from marketdata.sources.yahoo_client import YahooClient
 
-    client = YahooClient(address=settings.YAHOO_ADDRESS)
     return store.store_headlines(read_yahoo(client, instrument.symbol), "yahoo", instrument)
 
 
@@ -62,9 +86,6 @@ def _instruments(symbols: list[str] | None) -> list[Instrument]:
     return list(Instrument.objects.filter(fetched | streamed).distinct())
 
 
-def _take(found: Refreshed, read: Callable[[], int]) -> None:
-    try:
-        found.n_new += read()
-    except NewsUnavailable as problem:
-        logger.warning("%s", problem)
-        found.problems.append(str(problem))
+def _note(found: Refreshed, problem: str) -> None:
+    logger.warning("%s", problem)
+    found.problems.append(problem)

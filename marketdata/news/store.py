@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from core.models import Instrument
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 # News older than this when it first reaches us is history: nobody pretends to have learned of it only now.
 HISTORY_AFTER = timedelta(days=1)
 MOST_A_RUN = 400
+MOST_FAILURES = 2  # of the language model one after the other; then a run asks it no more
+SCORING_LOCK = 0x6E657773  # any number; jobs lock pairs of numbers, which are others
 
 
 @transaction.atomic
@@ -36,7 +39,7 @@ def store_headlines(headlines: Sequence[Headline], source: str, instrument: Inst
     now = timezone.now()
     known = list(Instrument.objects.values_list("pk", "symbol", "name"))
     n_new = 0
-    for one in headlines:
+    for one in sorted(headlines, key=lambda one: one.guid):  # in one order, so that two at once cannot block each other
         published = min(one.time, now)  # a clock that is ahead must not hide news until it has caught up
         item, created = NewsItem.objects.get_or_create(
             guid=one.guid[:300],
@@ -61,15 +64,36 @@ def score_pending() -> int:
 
     The word list scores at once. A language model is asked in groups within its daily budget; what it does not answer
     the word list scores, and that score stays: a headline's tone must not change after somebody has traded on it.
+    One process scores at a time, or a headline could get two tones and the budget be used twice; another returns 0.
     """
     chosen = DataSettings.load()
     if chosen.sentiment == DataSettings.Sentiment.OFF:
         return 0
+    with _alone() as nobody_else:
+        return _score_waiting(chosen) if nobody_else else 0
+
+
+@contextmanager
+def _alone() -> Iterator[bool]:
+    """Whether no other process scores now; until the end none begins."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SCORING_LOCK])
+        [got] = cursor.fetchone()
+        try:
+            yield got
+        finally:
+            if got:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [SCORING_LOCK])
+
+
+def _score_waiting(chosen: DataSettings) -> int:
     waiting = list(NewsItem.objects.filter(scores__isnull=True).order_by("-time")[:MOST_A_RUN])
-    model = _language_model(chosen)
+    model, n_failed = _language_model(chosen), 0
     for first in range(0, len(waiting), language_model.MOST_A_CALL):
         group = waiting[first : first + language_model.MOST_A_CALL]
-        scores, name = _ask(model, group, chosen.sentiment_calls_per_day) if model else (None, "")
+        asked = model if n_failed < MOST_FAILURES else None
+        scores, name = _ask(asked, group, chosen.sentiment_calls_per_day) if asked else (None, "")
+        n_failed = n_failed + 1 if scores is None else 0
         if scores is None:
             scores, name = [lexicon.score(f"{item.title}. {item.summary}"[:1000]) for item in group], lexicon.NAME
         _keep(group, scores, name)

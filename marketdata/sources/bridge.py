@@ -145,13 +145,13 @@ class _History:
 
     def parts(self) -> Iterator[Part]:
         page: str | None = None
-        n_waits = 0
+        n_waits, begun_again = 0, self._last
         while True:
             try:
                 answer = self._client.bars(
                     self._con_id,
                     self._asked.interval_seconds,
-                    start=self._asked.start,
+                    start=self._asked.start if begun_again is None else datetime.fromtimestamp(begun_again, UTC),
                     end=self._end,
                     what=str(self._asked.options.get("what", "trades")),
                     regular_hours=bool(self._asked.options.get("regular_hours", True)),
@@ -164,6 +164,9 @@ class _History:
                 yield from self._wait(error)
                 continue
             except BridgeError as error:
+                if getattr(error, "code", "") == "cursor_gone" and self._last != begun_again:
+                    page, begun_again = None, self._last  # a bridge that was started anew: go on from the last bar
+                    continue
                 raise as_source_error(error) from error
             n_waits = 0
             page = answer.next_page

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 import re
+import time
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,6 +18,7 @@ from marketdata.sources.base import SourceError, SourceRefusedError, SourceUnava
 DEFAULT_EXCHANGE = "bitstamp"
 INSTALL = "crypto exchanges need the package ccxt: install it with pip install -c constraints.txt ccxt"
 _N_MOST_LETTERS = 240
+_LONGEST_RETRY_AFTER = 86_400.0  # seconds; a longer one is a mistake
 
 
 def library(*, live: bool = False) -> Any:
@@ -49,9 +52,27 @@ def open_exchange(
     if pause_seconds is not None:
         settings["rateLimit"] = pause_seconds * 1000
     exchange = getattr(module, name)(settings)
+    if not live:
+        exchange.session.hooks["response"].append(partial(_read_whole, timeout_seconds))
     if address:
         exchange.urls["api"] = _moved(exchange.urls["api"], address)
     return exchange
+
+
+def _read_whole(seconds: float, response: Any, **_: Any) -> None:
+    """Read an answer of requests within a time: its own limit is for each piece, and a byte a second never ends."""
+    until, parts = time.monotonic() + seconds, []
+    try:
+        while part := response.raw.read1(65_536, decode_content=True):
+            parts.append(part)
+            if time.monotonic() > until:
+                raise library().RequestTimeout(f"no whole answer within {seconds:g} s")
+    except Exception as error:
+        response.close()
+        if isinstance(error, library().BaseError):
+            raise
+        raise library().NetworkError(f"the answer broke off: {error}") from error
+    response._content, response._content_consumed = b"".join(parts), True
 
 
 def as_source_error(error: Exception, exchange: Any) -> SourceError:
@@ -138,7 +159,9 @@ def _moved(urls: Any, address: str) -> Any:
 def _retry_after(exchange: Any) -> float | None:
     headers = getattr(exchange, "last_response_headers", None) or {}
     values = [value for name, value in headers.items() if name.lower() == "retry-after"]
-    return float(values[0]) if values and re.fullmatch(r"[0-9]+(\.[0-9]+)?", values[0]) else None
+    if not values or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", values[0]):
+        return None
+    return min(float(values[0]), _LONGEST_RETRY_AFTER)
 
 
 def _short(text: str) -> str:

@@ -183,7 +183,9 @@ class _History:
                     problems = self._late(start, int(kept.series.time[0])) + problems
                 n_bars += len(kept.series)
             if rows:
-                since = max(since + self._step, max(row[0] for row in rows) + self._step)
+                # A time beyond the end is the open bar, or nonsense that must not end the fetch.
+                newest = max((row[0] for row in rows if row[0] < self._end), default=self._end)
+                since = max(since, newest) + self._step
             else:
                 since = self._after_nothing(since, n_bars)
             yield Part(kept.series, done=self._done(start, since), n_bad=kept.n_bad, problems=problems)

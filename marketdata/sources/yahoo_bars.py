@@ -38,6 +38,9 @@ _COLUMNS = ("Open", "High", "Low", "Close", "Volume")
 _LEAST_RATIO = 1.2  # a smaller step cannot be told from an ordinary night
 _OUTSIDE = 0.005  # of the price; of 283,880 daily rows of large companies 83 lie outside, by the last digit
 _DIGITS, _MOST_PROBLEMS = 7, 5
+# Hundredths have names of their own at Yahoo; other currencies would need the rate of that day.
+_RATES = dict.fromkeys((("GBP", "GBp"), ("ZAR", "ZAc"), ("ILS", "ILA")), 100.0)
+_RATES |= {(part, whole): 0.01 for whole, part in _RATES}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def read(chart: Chart, interval_seconds: int) -> Sheet:
     time = days * DAY if interval_seconds >= DAY else local.as_unit("s").asi8
     values = frame.loc[:, list(_COLUMNS)].to_numpy(dtype=np.float64)
     series, n_bad, problems = _bars(time, values, interval_seconds)
-    return Sheet(series, _actions(frame, days), zone, n_bad, problems)
+    actions, wrong = _actions(frame, days, chart)
+    return Sheet(series, actions, zone, n_bad + len(wrong), problems + wrong[:_MOST_PROBLEMS])
 
 
 def undo_splits(series: BarSeries, splits: Sequence[Action], zone: tzinfo) -> BarSeries:
@@ -143,14 +147,32 @@ def _wrong(row: np.ndarray) -> str:
     return "" if volume >= 0 else f"volume {volume:g} is below 0"
 
 
-def _actions(frame: pd.DataFrame, days: np.ndarray) -> list[Action]:
-    found = []
-    for column, kind in (("Stock Splits", SPLIT), ("Dividends", DIVIDEND)):
-        amounts = frame[column].to_numpy(dtype=np.float64) if column in frame else np.zeros(len(frame))
-        for row in np.flatnonzero(np.nan_to_num(amounts) > 0):
+def _actions(frame: pd.DataFrame, days: np.ndarray, chart: Chart) -> tuple[list[Action], list[str]]:
+    found, wrong = [], []
+    splits, dividends, gains = (_column(frame, name) for name in ("Stock Splits", "Dividends", "Capital Gains"))
+    # A fund's gains are paid like a dividend. Yahoo mostly counts them in it already: then it is not less than they.
+    dividends = dividends + np.where(dividends < gains, gains, 0.0)
+    for amounts, kind in ((splits, SPLIT), (dividends, DIVIDEND)):
+        for row in np.flatnonzero(amounts != 0):
             day = datetime.fromtimestamp(int(days[row]) * DAY, UTC).date()
-            found.append(Action(day, kind, float(amounts[row])))
-    return sorted(found, key=lambda action: (action.ex_date, action.kind))
+            paid_in = chart.paid_in.get(day, chart.currency) if kind == DIVIDEND else chart.currency
+            value = float(amounts[row]) * _RATES.get((paid_in, chart.currency), 1.0)
+            if not (np.isfinite(value) and value > 0):
+                wrong.append(f"{day}: Yahoo lists a {kind} of {value:g}, which is none")
+            elif paid_in != chart.currency and (paid_in, chart.currency) not in _RATES:
+                wrong.append(
+                    f"{day}: the dividend of {value:g} was paid in {paid_in}, prices are in {chart.currency}; "
+                    "it is left out, enter it by hand in the prices' currency"
+                )
+            else:
+                found.append(Action(day, kind, value))
+    return sorted(found, key=lambda action: (action.ex_date, action.kind)), wrong
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    return (
+        np.nan_to_num(frame[name].to_numpy(dtype=np.float64), posinf=np.inf) if name in frame else np.zeros(len(frame))
+    )
 
 
 def _rounded(prices: np.ndarray) -> np.ndarray:

@@ -18,17 +18,19 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import re
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import yfinance
@@ -42,8 +44,9 @@ from yfinance.scrapers.history import PriceHistory
 from marketdata.sources.base import SourceError, SourceRefusedError, SourceUnavailableError
 
 TIMEOUT_SECONDS, COOKIE_SECONDS = 15.0, 5.0
-_SYMBOL = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=\-]{0,31}")
+_SYMBOL = re.compile(r"[A-Za-z0-9^][A-Za-z0-9.^=&\-]{0,31}")
 _NOTHING_THERE = ("data doesn't exist for startdate", "no data found for this date range")
+_LONGEST_RETRY_AFTER = 86_400.0  # seconds; a longer one is a mistake
 _LOCK = threading.RLock()  # one question to Yahoo at a time in this process
 _folder: Path | None = None  # where yfinance keeps its caches now
 
@@ -90,6 +93,8 @@ class Chart:
     zone: str  # IANA name of the exchange's time zone, "UTC" if Yahoo does not say
     opens: datetime | None  # the trading period Yahoo calls current, None if it does not say
     closes: datetime | None
+    currency: str = ""  # of the prices
+    paid_in: dict[date, str] = field(default_factory=dict)  # currency of dividends, by day, where Yahoo says it
 
 
 class YahooClient:
@@ -124,10 +129,10 @@ class YahooClient:
                 frame = pd.DataFrame()
             except Exception as error:
                 raise self.explain(error, what) from error
-            about = dict(history._history_metadata or {})
-        period = (about.get("currentTradingPeriod") or {}).get("regular") or {}
-        zone = str(about.get("exchangeTimezoneName") or "UTC")
-        return Chart(frame, zone, _moment(period.get("start")), _moment(period.get("end")))
+            try:
+                return _chart(frame, dict(history._history_metadata or {}), history._dividends)
+            except Exception as error:
+                raise self.explain(error, what) from error
 
     def search(self, text: str, limit: int) -> list[dict[str, Any]]:
         """Yahoo's quotes for a text, best first: symbol, quoteType, exchange, shortname, longname."""
@@ -144,6 +149,13 @@ class YahooClient:
                 return [quote for quote in quotes if isinstance(quote, dict) and quote.get("symbol")]
             except Exception as error:
                 raise self.explain(error, what) from error
+
+    def close(self) -> None:
+        """Give the connections back; the next question opens new ones."""
+        with _LOCK:
+            if self._data is not None:
+                self._data._session.close()
+                self._data = None
 
     @contextmanager
     def using(self) -> Iterator[Any]:
@@ -171,8 +183,7 @@ class YahooClient:
         """What to tell a person about an error, by remedy. Starts the next question with new cookies."""
         session = self._data._session
         status, retry_after = session.status, session.retry_after
-        session.close()
-        self._data = None
+        self.close()
         if isinstance(error, yahoo_errors.YFRateLimitError):
             again = f"in {retry_after:g} s" if retry_after else "in some minutes"
             return SourceUnavailableError(
@@ -222,9 +233,10 @@ def _keep_caches_in(folder: Path | None) -> None:
 
 def _seconds(text: str | None) -> float | None:
     try:
-        return max(float(text or ""), 0.0)
+        seconds = float(text or "")
     except ValueError:
         return None  # absent, or a date: Yahoo sends seconds
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if not math.isnan(seconds) else None
 
 
 def _moment(value: Any) -> datetime | None:
@@ -232,6 +244,20 @@ def _moment(value: Any) -> datetime | None:
     if isinstance(value, int):
         return datetime.fromtimestamp(value, UTC)
     return value.to_pydatetime() if isinstance(value, pd.Timestamp) else None
+
+
+def _chart(frame: pd.DataFrame, about: dict[str, Any], dividends: Any) -> Chart:
+    """Raises: whatever Python does about metadata that is none."""
+    period = (about.get("currentTradingPeriod") or {}).get("regular") or {}
+    zone = str(about.get("exchangeTimezoneName") or "UTC")
+    ZoneInfo(zone)
+    foreign = {}
+    if isinstance(dividends, pd.DataFrame):  # yfinance's way of saying that each has a currency of its own
+        days = pd.DatetimeIndex(dividends.index).date
+        foreign = {day: str(word) for day, word in zip(days, dividends["currency"], strict=True) if word}
+    return Chart(
+        frame, zone, _moment(period.get("start")), _moment(period.get("end")), str(about.get("currency") or ""), foreign
+    )
 
 
 def _short(error: Exception) -> str:

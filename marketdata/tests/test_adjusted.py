@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, day_start
+from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, day_start, per_bar
 from marketdata.series import BarSeries
 from marketdata.sources.base import Action
 from marketdata.tests import shared_data
@@ -190,3 +190,25 @@ def test_apple_s_published_actions_rebuild_the_adjusted_close_of_a_provider():
     adj_close = frame["adj_close"].to_numpy()
     np.testing.assert_allclose(back.close / back.close[-1], adj_close / adj_close[-1], rtol=2e-5)
     np.testing.assert_allclose(back.volume, frame["volume"].to_numpy() / 4.0, rtol=1e-9)
+
+
+def test_each_action_belongs_to_the_first_bar_from_its_ex_date_on():
+    time = day_start(FIRST, UTC) + np.array([0, 1, 4, 5]) * DAY  # days 1, 2, 5, 6
+    actions = [on(1, DIVIDEND, 9.0), on(2, SPLIT, 7.0), on(2, DIVIDEND, 0.5), on(4, DIVIDEND, 0.2), on(9, SPLIT, 2.0)]
+    # Day 1 is the first bar and day 9 has none yet; day 4 has no bar, so its dividend is paid at day 5.
+    expected = [[1.0, 0.0], [7.0, 0.5], [1.0, 0.2], [1.0, 0.0]]
+    assert per_bar(time, reversed(actions), UTC).tolist() == expected
+
+
+def test_a_dividend_before_a_split_of_the_same_bar_is_paid_on_old_shares():
+    time = day_start(FIRST, UTC) + np.array([0, 6]) * DAY
+    # 0.6 on an old share is 0.2 on each of three new ones, 0.1 after the next split; then 0.05 more.
+    actions = [on(3, DIVIDEND, 0.6), on(4, SPLIT, 3.0), on(5, SPLIT, 2.0), on(5, DIVIDEND, 0.05)]
+    assert per_bar(time, actions, UTC)[1].tolist() == pytest.approx([6.0, 0.15])
+
+
+def test_an_intraday_action_comes_with_the_first_bar_of_the_exchanges_day():
+    zone = ZoneInfo("America/New_York")
+    evening = int(datetime(2024, 1, 2, 19, 0, tzinfo=zone).timestamp())  # already 3 January in UTC
+    time = np.array([evening, evening + 14 * 3600])
+    assert per_bar(time, [on(3, SPLIT, 2.0)], zone).tolist() == [[1.0, 0.0], [2.0, 0.0]]

@@ -91,6 +91,32 @@ def test_history_comes_in_pages_with_its_progress(server: BridgeServer):
     assert all(part.n_bad == 0 for part in parts)
 
 
+def test_history_goes_on_when_the_bridge_has_forgotten_its_pages(server: BridgeServer):
+    """A bridge that was started anew does not know the page; after the last bar there are 500 left of 1,500."""
+    server.desk.bars = bars(START, 1500, MINUTE)
+    usual, gone = server.desk.answer, [True]
+
+    def forgetful(operation: str, given: dict[str, Any], body: Any) -> tuple[int, Any]:
+        if "page" in given and gone and gone.pop():
+            raise Refusal(410, "cursor_gone")
+        return usual(operation, given, body)
+
+    server.desk.answer = forgetful
+    asked = Asked("AAPL", MINUTE, start=START, end=START + timedelta(minutes=1500))
+    parts = list(source(server).history(asked))
+    assert [len(part.series) for part in parts] == [1000, 500] and not any(part.n_bad for part in parts)
+
+    gone.extend([True] * 5)  # gone again and again, without a bar between: no fetch that never ends
+    server.desk.bars = bars(START, 1001, MINUTE)
+    server.desk.answer = lambda operation, given, body: (
+        (200, {"con_id": 1, "interval_seconds": MINUTE, "items": [], "next_page": "x"})
+        if operation == "listBars" and "page" not in given
+        else forgetful(operation, given, body)
+    )
+    with pytest.raises(SourceRefusedError, match="cursor_gone"):
+        list(source(server).history(asked))
+
+
 def test_bad_bars_are_counted_with_their_reasons(server: BridgeServer):
     rows = bars(START, 5, MINUTE)
     rows[1]["high"] = "1"  # below its low

@@ -13,6 +13,7 @@ from core.tests.bridge_server import garbage, half, respond, silent
 from marketdata.sources.base import Asked, SourceError, SourceRefusedError, SourceUnavailableError
 from marketdata.sources.ccxt_source import CcxtSource, RestPatience
 from marketdata.tests.ccxt_server import ExchangeServer, exchange_server, rows
+from marketdata.tests.raw_server import RawServer, http
 
 START = datetime(2024, 3, 4, tzinfo=UTC)
 T0 = int(START.timestamp())
@@ -186,3 +187,40 @@ def test_without_the_package_the_refusal_says_how_to_install_it(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "ccxt", None)
     with pytest.raises(SourceRefusedError, match=r"pip install -c constraints\.txt ccxt"):
         CcxtSource().search("BTC")
+
+
+def test_an_answer_that_drips_is_given_up_in_time():
+    """A byte in 20 ms: the 200 bytes of the body take 4 s, and none of them is late."""
+    with RawServer(lambda path: http("[" + " " * 200 + "]"), pause=0.02) as server:
+        began = time.monotonic()
+        with pytest.raises(SourceUnavailableError, match="did not answer in time"):
+            CcxtSource(address=server.address, patience=RestPatience(timeout=0.5, pause=0.001, n_tries=1)).search("BTC")
+        assert time.monotonic() - began < 4.0  # the head takes 2 s
+
+
+def test_a_bar_of_a_far_year_does_not_end_the_fetch(server: ExchangeServer, monkeypatch: pytest.MonkeyPatch):
+    """Page one of two ends with a bar of the year 2340: what is after the page is asked for all the same."""
+    server.bars[MINUTE] = rows(T0, 1500)
+    usual = CcxtSource.fetch
+
+    def odd(*given: Any) -> Any:
+        found = usual(*given)
+        return [*found, (T0 + 10**10, *found[0][1:])] if len(found) == 1000 else found
+
+    monkeypatch.setattr(CcxtSource, "fetch", odd)
+    parts = list(source(server).history(Asked("BTC/USD", MINUTE, start=START, end=START + timedelta(minutes=1500))))
+    assert [len(part.series) for part in parts] == [1000, 500]
+
+
+def test_a_wait_of_ages_is_not_believed(server: ExchangeServer):
+    server.market_faults.append(respond_with("9" * 400))
+    with pytest.raises(SourceUnavailableError) as caught:
+        source(server).search("BTC")
+    assert caught.value.retry_after_seconds == 86_400.0
+
+
+def respond_with(retry_after: str) -> Any:
+    def answer(send: Any) -> Any:
+        return respond(send, 429, b"{}", {"Content-Type": "application/json", "Retry-After": retry_after})
+
+    return answer
