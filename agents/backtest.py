@@ -10,7 +10,7 @@ from agents.policy import ServedPolicy
 from agents.rewards import RewardSettings
 from core.simulation import kernel
 from core.simulation.rules import MarketRules
-from core.simulation.trades import RoundTrip, fills_from_array, round_trips
+from core.simulation.trades import RoundTrip, Split, fills_from_array, round_trips
 from risk import metrics
 
 PERIODS_PER_YEAR = 252
@@ -83,8 +83,11 @@ def run_backtest(
     track = _play(policy, TradingEnv(market, config))
     baseline = _buy_and_hold(market, first, last, start_cash, rules)
     seconds = time[first : last + 1]
-    trips = round_trips(fills_from_array(track.fills, seconds.tolist()), rules.multiplier)
-    held = round_trips(fills_from_array(baseline.fills, seconds.tolist()), rules.multiplier)
+    times = seconds.tolist()
+    trips, held = (
+        round_trips(fills_from_array(one.fills, times), rules.multiplier, _splits(market, first, times, one, rules))
+        for one in (track, baseline)
+    )
     return BacktestResult(
         time=seconds,
         track=track,
@@ -118,6 +121,17 @@ def _play(policy: ServedPolicy, env: TradingEnv) -> Track:
     return Track(equity, quantity, exposure, actions, _rows(fills), slippage, sums)
 
 
+def _splits(market: Market, first: int, times: list[int], track: Track, rules: MarketRules) -> list[Split]:
+    """The splits of the period as this account met them."""
+    part = market.actions[first : first + len(times)]
+    found = []
+    for bar in np.flatnonzero(part[1:, kernel.ACTION_SPLIT] != 1.0) + 1 if len(part) else ():
+        ratio = float(part[bar, kernel.ACTION_SPLIT])
+        held = kernel.split_quantity(float(track.quantity[bar - 1]), ratio, rules.lot)
+        found.append(Split(times[bar], ratio, float(held)))
+    return found
+
+
 def _rows(fills: list[tuple[float, float, float, float]]) -> np.ndarray:
     return np.array(fills, dtype=float).reshape(-1, kernel.N_FILL)
 
@@ -128,7 +142,7 @@ def _buy_and_hold(market: Market, first: int, last: int, start_cash: float, rule
     weights[0] = 1.0
     equity, fills, quantity, out = kernel.run_weights(
         market.open[part], market.close[part], market.volume[part], market.fees[part], start_cash, weights,
-        rules.as_array(),
+        rules.as_array(), market.actions[part],
     )  # fmt: skip
     sums = {name: float(out[:, index].sum()) for name, index in kernel.REWARD_COMPONENTS.items()}
     slippage = float(out[:, kernel.OUT_SLIPPAGE].sum())

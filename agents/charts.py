@@ -8,6 +8,8 @@ import talib
 
 from agents.models import Agent, Decision
 from core.models import EquitySnapshot, Fill
+from marketdata.adjusted import Mode
+from marketdata.corporate import load_adjusted
 from marketdata.models import Bar
 
 N_BARS = 600
@@ -122,13 +124,12 @@ def _equity(agent: Agent, first: int, last: int) -> list[list[float | None]]:
 
 
 def _closes(agent: Agent, times: list[datetime]) -> dict[datetime, float]:
-    bars = Bar.objects.filter(
-        instrument_id=agent.instrument_id,
-        interval_seconds=agent.interval_seconds,
-        time__gte=min(times),
-        time__lte=max(times),
-    )
-    return dict(bars.values_list("time", "close"))
+    """Closes as they would be without splits and dividends in between, so that holding through one is no loss."""
+    bars = load_adjusted(agent.instrument, agent.interval_seconds, Mode.FORWARD, start=min(times), end=max(times))
+    return {
+        datetime.fromtimestamp(int(time), UTC): close
+        for time, close in zip(bars.time, bars.close.tolist(), strict=True)
+    }
 
 
 def _span(first: int, last: int) -> dict[str, datetime]:

@@ -35,7 +35,7 @@ class Rows:
 class Dataset:
     """One instrument's bars ready for training."""
 
-    bars: BarSeries
+    bars: BarSeries  # as traded
     spec: FeatureSpec
     raw: np.ndarray  # (T, n) raw features, NaN where missing
     normaliser: AnyNormaliser  # fitted on the training rows only
@@ -43,7 +43,7 @@ class Dataset:
     training: Rows
     validation: Rows
     unseen: Rows
-    fingerprint: str  # SHA-256 (hex) of bars, VIX bars, features and cuts
+    fingerprint: str  # SHA-256 (hex) of bars, splits and dividends, VIX bars, features and cuts
 
 
 def prepare(
@@ -59,11 +59,14 @@ def prepare(
     scores: np.ndarray | None = None,
     sessions: Sessions | None = None,
     store: FeatureStore | None = None,
+    traded: BarSeries | None = None,
+    actions: np.ndarray | None = None,
 ) -> Dataset:
     """Cut the bars and compute what training needs.
 
+    bars: what features are made of, forward-adjusted where there are splits or dividends.
     underlying, scores, sessions: as in Inputs, for features that need them; store: keeps what was calculated.
-
+    traded: the same bars as traded, None where `bars` are; actions: their splits and dividends, see env.Market.
     training: warm-up to the bar before `validation_from`; validation: from there to the bar before `unseen_from`;
     unseen: the rest. Raises: ValueError naming the period that is too short.
     """
@@ -81,34 +84,44 @@ def prepare(
                 f"the {name} period has {len(rows)} bars, expected at least {least}; "
                 f"import more bars or move the dates {validation_from} and {unseen_from}"
             )
+    traded = bars if traded is None else traded
+    if not np.array_equal(traded.time, bars.time):
+        raise ValueError("bars as traded and adjusted differ in their times: load both anew")
     inputs = Inputs(bars, interval_seconds, vix, underlying, scores, sessions)
     raw = batch.compute(spec, inputs) if store is None else store.rows(spec, inputs)
     fitted = fit(normaliser, raw, bars.time, training.first, training.last)
+    market = market_of(traded, fitted.apply_series(raw, bars.time), actions)
     return Dataset(
-        bars=bars,
+        bars=traded,
         spec=spec,
         raw=raw,
         normaliser=fitted,
-        market=market_of(bars, fitted.apply_series(raw, bars.time)),
+        market=market,
         training=training,
         validation=validation,
         unseen=unseen,
-        fingerprint=_fingerprint(inputs, spec, validation_from, unseen_from),
+        fingerprint=_fingerprint(inputs, traded, market.actions, spec, validation_from, unseen_from),
     )
 
 
-def market_of(bars: BarSeries, features: np.ndarray) -> Market:
-    """What the environment plays on. features: (T, n) normalised."""
-    return Market(features, bars.open, bars.close, bars.volume, fees_for(bars.time.astype("datetime64[s]")))
+def market_of(bars: BarSeries, features: np.ndarray, actions: np.ndarray | None = None) -> Market:
+    """What the environment plays on. bars: as traded; features: (T, n) normalised; actions: (T, 2) or None."""
+    fees = fees_for(bars.time.astype("datetime64[s]"))
+    known = np.empty((0, 2)) if actions is None else actions
+    return Market(features, bars.open, bars.close, bars.volume, fees, known)
 
 
 def _seconds(day: date) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
 
 
-def _fingerprint(inputs: Inputs, spec: FeatureSpec, validation_from: date, unseen_from: date) -> str:
+def _fingerprint(
+    inputs: Inputs, traded: BarSeries, actions: np.ndarray, spec: FeatureSpec, validation_from: date, unseen_from: date
+) -> str:
     vix = inputs.vix.fingerprint() if inputs.vix is not None else ""
-    parts = [inputs.bars.fingerprint(), vix, spec.fingerprint()]
+    parts = [traded.fingerprint(), vix, spec.fingerprint()]
+    if len(actions):  # with the bars as traded they say what the adjusted ones are
+        parts.append(hashlib.sha256(actions.astype("<f8").tobytes()).hexdigest())
     if any(other is not None for other in (inputs.underlying, inputs.scores, inputs.sessions)):
         parts.append(inputs.fingerprint())
     text = "\n".join((*parts, validation_from.isoformat(), unseen_from.isoformat()))

@@ -17,7 +17,7 @@ from agents import own_history, own_state
 from agents.own_state import OwnSpec, fill_own_state
 from agents.rewards import RewardSettings, reward_of, risk_adjusted
 from core.simulation import kernel
-from core.simulation.bars import validate_bars
+from core.simulation.bars import validate_actions, validate_bars
 from core.simulation.rules import MarketRules
 
 CHOICE, TARGET = "choice", "target"
@@ -33,6 +33,8 @@ class Market:
     close: np.ndarray  # (T,)
     volume: np.ndarray  # (T,), zeros where the instrument has none
     fees: np.ndarray  # (T, 3) of fees_for(times)
+    # Splits and dividends (T, 2) by the kernel's ACTION_ columns; (0, 2) where there are none.
+    actions: np.ndarray = field(default_factory=lambda: np.empty((0, kernel.N_ACTION)))
 
     def __post_init__(self) -> None:
         arrays = validate_bars(self.open, self.close, self.volume, self.fees)
@@ -44,6 +46,7 @@ class Market:
         if not (np.abs(features) <= LIMIT).all():
             raise ValueError("features must be normalised, within +-5 and without NaN; use Normaliser.apply")
         object.__setattr__(self, "features", features)
+        object.__setattr__(self, "actions", validate_actions(self.actions, len(self.close)))
 
     def __len__(self) -> int:
         return len(self.close)
@@ -121,6 +124,7 @@ def _step(
     close: np.ndarray,
     volume: np.ndarray,
     fees: np.ndarray,
+    actions: np.ndarray,
     rules: np.ndarray,
     weights: np.ndarray,
     chosen: np.ndarray,
@@ -140,6 +144,11 @@ def _step(
         # After ruin the closing of everything is what counts as wanted, live too.
         wanted = 0.0 if state[kernel.PENDING_FORCE] != 0.0 else target
         own_history.add_decision(memory, wanted, close[t], equity, multiplier)
+    if len(actions):
+        target = kernel.begin_session(state, open_[t + 1], actions[t + 1], target, rules)
+        ratio = actions[t + 1, kernel.ACTION_SPLIT]
+        if len(memory) and ratio != 1.0:
+            own_history.split_units(memory, ratio, state[kernel.QUANTITY])
     kernel.step_bar(state, open_[t + 1], close[t + 1], volume[t + 1], fees[t + 1], target, rules, out)
     if len(memory):
         _remember(memory, out, state[kernel.QUANTITY], close[t + 1], state[kernel.EQUITY], multiplier)
@@ -212,7 +221,7 @@ class TradingEnv(gymnasium.Env[np.ndarray, Any]):
         market, observation = self.market, np.empty(self.shape, np.float32)
         earned = _step(
             self.state, self.memory, self.t, number, self.is_choice, market.features, market.open, market.close,
-            market.volume, market.fees, self.rules, self.weights, self.own, self.out, observation,
+            market.volume, market.fees, market.actions, self.rules, self.weights, self.own, self.out, observation,
         )  # fmt: skip
         self.t += 1
         terminated = self.state[kernel.TERMINATED] != 0.0

@@ -7,9 +7,12 @@ import numpy as np
 from django.db.models import Exists, Max, OuterRef, Q
 
 from agents.features import DAY, FeatureSpec, Inputs
+from agents.forward_prices import ForwardPrices, stored_actions
 from core.closed_bar import ClosedBar
 from core.models import Instrument
 from marketdata import calendars
+from marketdata.adjusted import Mode
+from marketdata.corporate import load_adjusted
 from marketdata.features.batch import compute
 from marketdata.features.inputs import closes_table
 from marketdata.features.streaming import FeatureStream
@@ -26,7 +29,8 @@ DAYS_SPARE = 10
 class MarketView:
     """Reads the history once; then every new bar costs the same, however long the history is.
 
-    Features come from a stream whose numbers are those of the batch that training used.
+    `look` gives bars as traded, for fills and valuations; features are made of forward-adjusted ones. They come from a
+    stream whose numbers are those of the batch that training used.
     """
 
     instrument_id: int
@@ -73,10 +77,9 @@ class MarketView:
         """
         if self._seen is None:
             raise LookupError("nothing has been looked at yet: call look first")
-        if self._live is None or self._live.spec != spec:
+        # A split or dividend of bars already taken, stored since, makes them others: then all is read anew.
+        if self._live is None or self._live.spec != spec or not self._live.take(self._new, self._seen):
             self._live = _Live.begin(spec, self.instrument_id, self.vix_id, self.interval_seconds, self._seen)
-        else:
-            self._live.take(self._new, self._seen)
         self._new = []
         return self._live.last, self._live.before
 
@@ -98,7 +101,8 @@ class _Live:
 
     spec: FeatureSpec
     stream: FeatureStream
-    instrument: Instrument
+    prices: ForwardPrices
+    underlying: ForwardPrices | None
     vix_id: int | None
     last: np.ndarray
     before: np.ndarray
@@ -115,14 +119,19 @@ class _Live:
         cls, spec: FeatureSpec, instrument_id: int, vix_id: int | None, interval_seconds: int, moment: datetime
     ) -> "_Live":
         """Warm a stream with the history up to `moment`."""
-        instrument = Instrument.objects.get(pk=instrument_id)
+        instrument = Instrument.objects.select_related("underlying").get(pk=instrument_id)
+        prices, underlying = ForwardPrices(instrument, interval_seconds), None
+        if "underlying" in spec.needs and instrument.underlying is not None:
+            underlying = ForwardPrices(instrument.underlying, interval_seconds)
+        # Before the history: an action stored in between is then noticed at the next bar.
+        _learn(prices, underlying, moment, -1, -1)
         newest = newest_score() if "sentiment" in spec.needs else 0
         inputs = load_inputs(instrument, vix_id, interval_seconds, spec, until=moment)
         stream = FeatureStream(spec, interval_seconds)
         rows = stream.warm(inputs)
         before = rows[-2] if len(rows) > 1 else np.full(len(spec), np.nan)
         return cls(
-            spec, stream, instrument, vix_id, rows[-1].copy(), before.copy(), _end(inputs.vix),
+            spec, stream, prices, underlying, vix_id, rows[-1].copy(), before.copy(), _end(inputs.vix),
             _end(inputs.underlying), _usable_until(moment, interval_seconds), newest, _sessions_end(moment.date()),
             inputs.bars.time, len(inputs.bars),
         )  # fmt: skip
@@ -134,12 +143,20 @@ class _Live:
 
     def inputs(self, moment: datetime) -> Inputs:
         """All that the features of the bars up to `moment` are made of."""
-        return load_inputs(self.instrument, self.vix_id, self.stream.interval_seconds, self.spec, until=moment)
+        return load_inputs(self.prices.instrument, self.vix_id, self.stream.interval_seconds, self.spec, until=moment)
 
-    def take(self, parts: list[BarSeries], moment: datetime) -> None:
-        """Hand over the bars since, and what else has become known up to `moment`."""
-        known = self._news(moment) if parts else {}
-        for bars in parts:
+    def take(self, parts: list[BarSeries], moment: datetime) -> bool:
+        """Hand over the bars since, and what else has become known up to `moment`.
+
+        Returns: False, and takes nothing, if bars already taken have other adjusted prices now.
+        """
+        if not parts:
+            return True
+        if not _learn(self.prices, self.underlying, moment, int(self.times[-1]), self.underlying_until):
+            return False
+        known = self._news(moment)
+        for part in parts:
+            bars = self.prices.adjust(part)
             columns = (bars.time, bars.open, bars.high, bars.low, bars.close, bars.volume)
             for row in zip(*(column.tolist() for column in columns), strict=True):
                 self.before = self.last
@@ -148,6 +165,7 @@ class _Live:
                 )
                 self._note(row[0])
                 known = {}
+        return True
 
     def _note(self, time: int) -> None:
         if self._n_times == len(self._times):
@@ -162,20 +180,34 @@ class _Live:
         if "vix" in needs and self.vix_id is not None:
             vix = _after(self.vix_id, DAY, self.vix_until, moment)
             known["vix"], self.vix_until = closes_table(vix), max(_end(vix), self.vix_until)
-        if "underlying" in needs and self.instrument.underlying_id is not None:
-            bars = _after(self.instrument.underlying_id, interval, self.underlying_until, moment)
+        if self.underlying is not None:
+            bars = self.underlying.adjust(
+                _after(self.underlying.instrument.pk, interval, self.underlying_until, moment)
+            )
             known["underlying"], self.underlying_until = closes_table(bars), max(_end(bars), self.underlying_until)
         if "sentiment" in needs:
             until, newest = _usable_until(moment, interval), newest_score()
             known["scores"] = load_scores(
-                self.instrument.pk, until, after=self.scores_until, unless_newer_than=self.newest_score
+                self.prices.instrument.pk, until, after=self.scores_until, unless_newer_than=self.newest_score
             )
             self.scores_until, self.newest_score = until, newest
         if "sessions" in needs and moment.date() + timedelta(days=DAYS_SPARE) > self.sessions_until:
             first = moment.date() - timedelta(days=DAYS_SPARE)
             self.sessions_until = _sessions_end(moment.date())
-            self.stream.use_sessions(calendars.sessions(self.instrument.calendar, first, self.sessions_until))
+            self.stream.use_sessions(calendars.sessions(self.prices.instrument.calendar, first, self.sessions_until))
         return known
+
+
+def _learn(
+    prices: ForwardPrices, underlying: ForwardPrices | None, moment: datetime, until: int, underlying_until: int
+) -> bool:
+    """Take over splits and dividends known at a bar; False if they change bars up to `until`, seconds."""
+    both = [prices] if underlying is None else [prices, underlying]
+    known = stored_actions((each.instrument.pk for each in both), moment)
+    unchanged = [prices.learn(known, moment, until)]
+    if underlying is not None:
+        unchanged.append(underlying.learn(known, moment, underlying_until))
+    return all(unchanged)
 
 
 def load_inputs(
@@ -189,13 +221,14 @@ def load_inputs(
     """Everything stored that the features need, up to the bar that began at `until` (None: all there is).
 
     vix_id: the instrument whose daily bars are the VIX, None for none. Training and live both come through here.
+    Bars and the underlying's are forward-adjusted: no later split or dividend changes them. The VIX is as it came.
     """
     needs = spec.needs
-    bars = load_bars(instrument.pk, interval_seconds, end=until)
+    bars = load_adjusted(instrument, interval_seconds, Mode.FORWARD, end=until)
     vix = load_bars(vix_id, DAY, end=until) if "vix" in needs and vix_id is not None else None
     underlying = None
-    if "underlying" in needs and instrument.underlying_id is not None:
-        underlying = load_bars(instrument.underlying_id, interval_seconds, end=until)
+    if "underlying" in needs and instrument.underlying is not None:
+        underlying = load_adjusted(instrument.underlying, interval_seconds, Mode.FORWARD, end=until)
     scores, sessions = None, None
     if len(bars):
         first, last = (datetime.fromtimestamp(int(bars.time[row]), UTC) for row in (0, -1))

@@ -89,6 +89,19 @@ def add_fill(
 
 
 @njit(cache=True, fastmath=False)
+def split_units(memory: np.ndarray, ratio: float, quantity_after: float) -> None:
+    """A split before the bar's fills: prices remembered count in new units. It is no trade.
+
+    ratio: new units for one old; quantity_after: signed, held after it, 0 where it left less than a lot.
+    """
+    memory[QUANTITY] = quantity_after
+    for place in (AVERAGE_PRICE, BEST_CLOSE, WORST_CLOSE, CLOSE):
+        memory[place] /= ratio
+    if quantity_after == 0.0:
+        memory[AVERAGE_PRICE] = memory[OPEN_COSTS] = memory[BEST_CLOSE] = memory[WORST_CLOSE] = 0.0
+
+
+@njit(cache=True, fastmath=False)
 def close_bar(memory: np.ndarray, close: float, equity: float) -> None:
     """The bar has closed at this price and left this equity."""
     before = memory[EQUITY]

@@ -1,4 +1,4 @@
-"""What a live agent remembers of itself, read from its stored rows: snapshots, fills and decisions, nothing else.
+"""What a live agent remembers of itself, read from its stored rows: snapshots, fills, splits and decisions.
 
 The rows go through the same functions as the environment's steps (own_history), so a process that has just started
 remembers exactly what the one before did. Only bars that are completely dealt with are kept in memory; the bar at hand
@@ -18,6 +18,7 @@ from agents import own_history
 from agents.models import Agent, Decision
 from core.closed_bar import ClosedBar
 from core.models import EquitySnapshot, Fill
+from risk.models import BookedAction
 
 Row = tuple[Any, ...]  # begins with its time
 ROWS_AT_ONCE = 5_000
@@ -32,11 +33,13 @@ class _Known:
     held: Decimal  # the ledger's own quantity: a sum of floats may miss zero by a hair
 
 
-def _opened(fills: list[Row]) -> datetime | None:
-    """When the position the fills leave open was opened, from flat or by reversal; None when flat."""
+# What changes the quantity held, in order: a fill (time, False, quantity, price, commission), or before the fills of
+# its time a split (time, True, ratio, quantity after it).
+def _opened(moves: list[Row]) -> datetime | None:
+    """When the position the moves leave open was opened, from flat or by reversal; None when flat."""
     held, opened = Decimal(0), None
-    for time, quantity, *_ in fills:
-        before, held = held, held + quantity
+    for time, is_split, number, *rest in moves:
+        before, held = held, rest[0] if is_split else held + number
         if held * before <= 0:
             opened = time if held else None
     return opened
@@ -70,31 +73,29 @@ class OwnRows:
         Raises: LookupError without that snapshot.
         """
         known = self._known if self._known is not None and self._known.time < bar.time else self._begin(bar.time)
-        snapshots, fills, decisions = self._rows(known.time if known else None, bar.time)
+        snapshots, moves, decisions = self._rows(known.time if known else None, bar.time)
         for snapshot in snapshots.take(lambda time: True):
             self._known = known  # of a bar before this one
-            known = self._closed(known, snapshot, fills, decisions, bar)
+            known = self._closed(known, snapshot, moves, decisions, bar)
         if known is None or known.time != bar.time:
             raise LookupError(f"{self.agent.name}'s book was not valued at {bar.time:%Y-%m-%d %H:%M}; mark it first")
         return known.values
 
     def _begin(self, until: datetime) -> _Known | None:
-        """The memory at a bar from which on reading is enough: of what was before it only the fills still matter.
+        """The memory at a bar from which on reading is enough: of what was before it only fills and splits matter.
 
         None where it takes everything from the first bar on.
         """
-        fills = list(self._fills(until))
-        start = self._start(until, _opened(fills))
+        moves = list(self._moves(self._fills(until), self._splits(until)))
+        start = self._start(until, _opened(moves))
         if start is None:
             return None
         values, held, last_fill = own_history.new_memory(0.0, float(start.equity)), Decimal(0), None
-        for time, quantity, price, commission in fills:
-            if time > start.time:
+        for move in moves:
+            if move[0] > start.time:
                 break
-            held, last_fill = held + quantity, time
-            own_history.add_fill(
-                values, float(quantity), float(price), float(commission), float(held), float(self.multiplier)
-            )
+            held = self._move(values, held, move)
+            last_fill = last_fill if move[1] else move[0]
         values[own_history.FILLED_NOW] = 0.0
         bars = self._snapshots(start.time)
         since = bars.count() - 1 if last_fill is None else bars.filter(time__gt=last_fill).count()
@@ -120,20 +121,49 @@ class OwnRows:
         fills = Fill.objects.filter(book=self.agent.book_id, instrument=self.agent.instrument_id, time__lte=until)
         return fills.order_by("time", "id").values_list("time", "quantity", "price", "commission")
 
+    def _splits(self, until: datetime) -> QuerySet[BookedAction, Row]:
+        """Time, ratio and quantity after of the splits booked so far, oldest first."""
+        mine = {"book": self.agent.book_id, "instrument": self.agent.instrument_id, "time__lte": until}
+        splits = BookedAction.objects.filter(kind=BookedAction.Kind.SPLIT, applied=True, **mine)
+        return splits.order_by("time", "ex_date").values_list("time", "value", "quantity_after")
+
+    def _moves(self, fills: QuerySet[Any, Row], splits: QuerySet[Any, Row]) -> Iterator[Row]:
+        """Both as moves in order of time. Several splits of one bar are one, with the product of their ratios."""
+        waiting: dict[datetime, Row] = {}
+        for time, ratio, after in splits:
+            before = waiting[time][2] if time in waiting else 1.0
+            waiting[time] = (time, True, before * ratio, after)
+        rest = sorted(waiting.values())
+        for time, *numbers in fills.iterator(chunk_size=ROWS_AT_ONCE):
+            while rest and rest[0][0] <= time:
+                yield rest.pop(0)
+            yield (time, False, *numbers)
+        yield from rest
+
+    def _move(self, values: np.ndarray, held: Decimal, move: Row) -> Decimal:
+        """Remember one move. Returns: the quantity held then."""
+        _, is_split, number, *rest = move
+        if is_split:
+            own_history.split_units(values, float(number), float(rest[0]))
+            return rest[0]
+        held += number
+        price, commission = rest
+        own_history.add_fill(
+            values, float(number), float(price), float(commission), float(held), float(self.multiplier)
+        )
+        return held
+
     def _rows(self, after: datetime | None, until: datetime) -> tuple[_Rows, _Rows, _Rows]:
-        """Snapshots and fills later than `after`, decisions from it on, all up to `until`."""
+        """Snapshots and moves later than `after`, decisions from it on, all up to `until`."""
         later, from_it = ({} if after is None else {name: after} for name in ("time__gt", "time__gte"))
         snapshots = self._snapshots(until).filter(**later).order_by("time").values_list("time", "cash", "equity")
         decisions = Decision.objects.filter(agent=self.agent.pk, time__lt=until, **from_it).order_by("time")
-        queries: tuple[QuerySet[Any, Row], ...] = (
-            snapshots,
-            self._fills(until).filter(**later),
-            decisions.values_list("time", "quantity_wanted", "close", "equity"),
-        )
-        first, second, third = (_Rows(query.iterator(chunk_size=ROWS_AT_ONCE)) for query in queries)
-        return first, second, third
+        moves = self._moves(self._fills(until).filter(**later), self._splits(until).filter(**later))
+        wishes = decisions.values_list("time", "quantity_wanted", "close", "equity")
+        first, third = (_Rows(query.iterator(chunk_size=ROWS_AT_ONCE)) for query in (snapshots, wishes))
+        return first, _Rows(moves), third
 
-    def _closed(self, known: _Known | None, snapshot: Row, fills: _Rows, decisions: _Rows, bar: ClosedBar) -> _Known:
+    def _closed(self, known: _Known | None, snapshot: Row, moves: _Rows, decisions: _Rows, bar: ClosedBar) -> _Known:
         """The memory one bar later."""
         time, cash, equity = snapshot
         multiplier = float(self.multiplier)
@@ -143,9 +173,8 @@ class OwnRows:
         values, held = known.values.copy(), known.held
         for _, wanted, close, worth in decisions.take(lambda moment: moment < time):
             own_history.add_decision(values, wanted, close, worth, multiplier)
-        for _, quantity, price, commission in fills.take(lambda moment: moment <= time):
-            held += quantity
-            own_history.add_fill(values, float(quantity), float(price), float(commission), float(held), multiplier)
+        for move in moves.take(lambda moment: moment <= time):
+            held = self._move(values, held, move)
         close = self._close(time, cash, equity, held, decisions, bar)
         own_history.close_bar(values, close, float(equity))
         return _Known(time, values, held)

@@ -7,7 +7,8 @@ from typing import Any
 
 from core.models import Book, Fill, Instrument
 from core.simulation.trades import Fill as PlainFill
-from core.simulation.trades import RoundTrip, round_trips
+from core.simulation.trades import RoundTrip, Split, round_trips
+from risk.models import BookedAction
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,20 @@ def recent_trades(account_id: int | None, limit: int | None = None) -> list[Trad
         key = (fill.book_id, fill.instrument_id)
         groups[key].append(PlainFill(fill.time, float(fill.quantity), float(fill.price), float(fill.commission)))
         names[key], booked[(*key, fill.time)] = (fill.instrument, fill.book), fill.pk
-    trades = [Trade(trip, *names[key]) for key, rows in groups.items() for trip in _trips(rows, names[key][0])]
+    splits = _splits(account_id)
+    trades = [
+        Trade(trip, *names[key])
+        for key, rows in groups.items()
+        for trip in round_trips(rows, float(names[key][0].multiplier), splits[key])
+    ]
     trades.sort(key=lambda trade: booked[trade.book.pk, trade.instrument.pk, trade.trip.exit_time], reverse=True)
     return trades[:limit]
 
 
-def _trips(rows: list[PlainFill], instrument: Instrument) -> list[RoundTrip]:
-    return round_trips(rows, float(instrument.multiplier))
+def _splits(account_id: int | None) -> dict[tuple[int, int], list[Split]]:
+    """The splits an account's books have met, by book and instrument, oldest first."""
+    found: dict[tuple[int, int], list[Split]] = defaultdict(list)
+    rows = BookedAction.objects.filter(book__account=account_id, kind=BookedAction.Kind.SPLIT, applied=True)
+    for row in rows.order_by("time", "ex_date"):
+        found[row.book_id, row.instrument_id].append(Split(row.time, row.value, float(row.quantity_after)))
+    return found

@@ -28,7 +28,9 @@ from agents.search import search_space, suggest
 from core.journal import record
 from core.models import Account, Instrument
 from core.notices import notify
+from marketdata.corporate import load_per_bar
 from marketdata.features.store import FeatureStore
+from marketdata.queries import load_bars
 
 logger = logging.getLogger(__name__)
 
@@ -247,12 +249,14 @@ def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
                 f"training.vix: there is no instrument {training.vix}; import its bars or drop the feature"
             )
         vix_id = source.pk
-    inputs = load_inputs(agent.instrument, vix_id, agent.interval_seconds, settings.features)
     try:
+        inputs = load_inputs(agent.instrument, vix_id, agent.interval_seconds, settings.features)
+        traded = load_bars(agent.instrument_id, agent.interval_seconds)
         return prepare(
             inputs.bars, inputs.vix, settings.features, training.validation, training.unseen, agent.interval_seconds,
             settings.normaliser, underlying=inputs.underlying, scores=inputs.scores, sessions=inputs.sessions,
-            store=FeatureStore(django_settings.LOCAL_DIR / "features"),
+            store=FeatureStore(django_settings.LOCAL_DIR / "features"), traded=traded,
+            actions=load_per_bar(agent.instrument, agent.interval_seconds, traded.time),
         )  # fmt: skip
     except ValueError as error:
         raise TrainingFailed(f"{agent.instrument.symbol}: {error}") from error

@@ -75,8 +75,7 @@ def steps(actions: Sequence[Action], last_before: LastBefore, zone: tzinfo) -> l
     An action without any bar before it is left out: there is nothing to make comparable.
     Raises: ValueError as `adjusted`.
     """
-    # A split comes before a dividend of the same day: the dividend is then paid on the new shares.
-    ordered = sorted(actions, key=lambda action: (action.ex_date, action.kind != SPLIT))
+    ordered = in_order(actions)
     times = np.array([day_start(action.ex_date, zone) for action in ordered], dtype=np.int64)
     bars, closes = last_before(times)
     found: list[Step] = []
@@ -108,6 +107,31 @@ def apply_steps(series: BarSeries, found: Sequence[Step], mode: Mode) -> BarSeri
         close=series.close * price,
         volume=series.volume * shares,
     )
+
+
+def per_bar(time: np.ndarray, actions: Iterable[Action], zone: tzinfo) -> np.ndarray:
+    """What happens to whoever holds the instrument before each bar trades: split and dividend, (T, 2) float64.
+
+    time: starts of bars, int64 seconds UTC. An action happens at the first bar from the start of its ex date on, so at
+    the bar at which the adjusted series has its step; one at the first bar, or before it, is left out: nobody held.
+    Columns: new shares for one old, 1 for none; dividend per share held after that split, 0 for none. Where several
+    fall on one bar the splits come first, as one, and a dividend of the days before a split is divided by it.
+    """
+    rows = np.tile([1.0, 0.0], (len(time), 1))
+    for action in in_order(actions):
+        bar = int(np.searchsorted(time, day_start(action.ex_date, zone), side="left"))
+        if not 0 < bar < len(time):
+            continue
+        if action.kind == SPLIT:
+            rows[bar] = rows[bar, 0] * action.value, rows[bar, 1] / action.value
+        else:
+            rows[bar, 1] += action.value
+    return rows
+
+
+def in_order(actions: Iterable[Action]) -> list[Action]:
+    """By ex date; a split comes before a dividend of the same day: the dividend is then paid on the new shares."""
+    return sorted(actions, key=lambda action: (action.ex_date, action.kind != SPLIT))
 
 
 def day_start(day: date, zone: tzinfo) -> int:

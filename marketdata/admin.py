@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from core.admin_display import HistoryAdmin, ReadableAdmin
 from core.admin_journal import JournalledAdmin
 from core.notices import notify
-from marketdata import admin_health, control  # noqa: F401  # the first registers the rows of data health
+from marketdata import admin_health, admin_news, control  # noqa: F401  # the first two register their rows
 from marketdata.corporate import OPERATOR
 from marketdata.models import CorporateAction, DataImport, Fetch, Stream, Subscription
 

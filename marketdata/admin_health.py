@@ -16,7 +16,7 @@ from core.admin_ask import ask, go_to
 from core.admin_display import HistoryAdmin
 from core.admin_journal import actor_of
 from marketdata import data_health, intervals
-from marketdata.models import DataFault, HealthCheck
+from marketdata.models import DataFault, HealthCheck, TickState
 
 
 class ClearForm(BaseDialogForm):
@@ -93,3 +93,12 @@ class HealthCheckAdmin(HistoryAdmin):
     def shown_interval(self, row: HealthCheck) -> str:
         """Such as 1m."""
         return intervals.words(row.interval_seconds)
+
+
+@admin.register(TickState)
+class TickStateAdmin(HistoryAdmin):
+    """Where each instrument's ticks stand, and how many rows were refused for which reason."""
+
+    list_display = ("instrument", "n_ticks", "n_late", "n_repeated", "bad", "last_time", "updated_at")
+    list_select_related = ("instrument",)
+    search_fields = ("instrument__symbol",)

@@ -19,7 +19,18 @@ from django.db import connection, transaction
 from core import journal
 from core.models import Event, Instrument
 from core.notices import notify
-from marketdata.adjusted import DIVIDEND, SPLIT, LastBefore, Mode, Step, apply_steps, day_start, steps
+from marketdata.adjusted import (
+    DIVIDEND,
+    SPLIT,
+    LastBefore,
+    Mode,
+    Step,
+    apply_steps,
+    day_start,
+    in_order,
+    per_bar,
+    steps,
+)
 from marketdata.models import CorporateAction
 from marketdata.queries import load_bars
 from marketdata.series import BarSeries
@@ -130,18 +141,31 @@ def load_steps(instrument: Instrument, interval_seconds: int, until: date) -> li
     For whoever reads bar by bar: steps change only when a day begins or an action is stored, and bars they are applied
     to have, bit for bit, the values of load_adjusted(..., FORWARD). Raises: ValueError as load_adjusted.
     """
-    zone: tzinfo = UTC if interval_seconds >= DAY else exchange_zone(instrument.calendar)
-    return _steps(
-        instrument, until, _last_before(instrument.pk, interval_seconds, BarSeries.empty(), whole=False), zone
-    )
+    before = _last_before(instrument.pk, interval_seconds, BarSeries.empty(), whole=False)
+    return _steps(instrument, until, before, day_zone(instrument, interval_seconds))
+
+
+def load_per_bar(instrument: Instrument, interval_seconds: int, time: np.ndarray) -> np.ndarray:
+    """Splits and dividends of stored bars that begin at `time` (T,), as adjusted.per_bar has them: (T, 2)."""
+    return per_bar(time, unapplied(instrument), day_zone(instrument, interval_seconds))
+
+
+def unapplied(instrument: Instrument, *, until: date | None = None) -> list[Action]:
+    """Stored actions that the prices do not contain, oldest first; until: ex dates up to this day."""
+    rows = CorporateAction.objects.filter(instrument=instrument, in_prices=False)
+    if until is not None:
+        rows = rows.filter(ex_date__lte=until)
+    return in_order(Action(row.ex_date, row.kind, row.value) for row in rows)
+
+
+def day_zone(instrument: Instrument, interval_seconds: int) -> tzinfo:
+    """Where the days of a series begin: UTC for daily bars, whose time is a label, else the exchange's zone."""
+    return UTC if interval_seconds >= DAY else exchange_zone(instrument.calendar)
 
 
 def _steps(instrument: Instrument, until: date, before: LastBefore, zone: tzinfo) -> list[Step]:
-    known = [
-        Action(row.ex_date, row.kind, row.value) for row in actions_of(instrument, until=until) if not row.in_prices
-    ]
     try:
-        return steps(known, before, zone)
+        return steps(unapplied(instrument, until=until), before, zone)
     except ValueError as error:
         raise ValueError(f"{instrument.symbol}: {error}") from error
 

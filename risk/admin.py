@@ -16,7 +16,7 @@ from core.admin_display import HistoryAdmin
 from core.admin_journal import JournalledAdmin, actor_of
 from core.models import Account
 from risk import kill_switch
-from risk.models import KillSwitchState, Limits
+from risk.models import BookedAction, KillSwitchState, Limits
 
 
 @admin.register(Limits)
@@ -36,6 +36,27 @@ class LimitsAdmin(JournalledAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Limits | None = None) -> bool:
         """Never: an account without limits could not trade, and one that trades needs them."""
         return False
+
+
+@admin.register(BookedAction)
+class BookedActionAdmin(HistoryAdmin):
+    """Splits and dividends as books have met them."""
+
+    list_display = (
+        "time",
+        "book",
+        "instrument",
+        "kind",
+        "value",
+        "quantity_before",
+        "quantity_after",
+        "cash",
+        "applied",
+    )
+    list_filter = ("kind", "applied", "instrument")
+    search_fields = ("instrument__symbol", "book__name")
+    list_select_related = ("book__account", "instrument")
+    date_hierarchy = "time"
 
 
 class RearmForm(BaseDialogForm):

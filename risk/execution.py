@@ -19,6 +19,7 @@ from core.simulation.rules import MarketRules
 from marketdata import data_health
 from marketdata.models import Bar
 from risk import gate, kill_switch
+from risk.corporate_actions import BookActions
 from risk.models import Limits
 
 # Denied bar after bar for one and the same reason: one line in the journal says it.
@@ -43,6 +44,7 @@ class Execution:
         """interval_seconds: of the series the agent decides on; a fault of it stops trading."""
         self.book, self.instrument, self.rules = book, instrument, rules
         self.interval_seconds = interval_seconds
+        self.actions = BookActions(book, instrument, interval_seconds)
         self.account = Account.objects.get(pk=book.account_id)
         self._broker: Broker = self._choose_broker()
 
@@ -78,7 +80,7 @@ class Execution:
             closing_on_kill=wish.closing_on_kill,
             live=self.account.mode == Account.Mode.LIVE,
             live_allowed=settings.LIVE_TRADING_ALLOWED,
-            data_fault=self._data_fault(),
+            data_fault=self._data_fault(wish.bar),
         )
         found = (
             None
@@ -87,10 +89,11 @@ class Execution:
         )
         return gate.judge(intent, found)
 
-    def _data_fault(self) -> str:
-        """What is wrong with the series and stops trading on it; "" for nothing."""
+    def _data_fault(self, bar: ClosedBar) -> str:
+        """What is wrong with the series, or not booked of it, and stops trading on it; "" for nothing."""
         faults = data_health.blocking(self.instrument.pk, self.interval_seconds)
-        return "; ".join(fault.detail for fault in faults)
+        found = [fault.detail for fault in faults] + [self.actions.fault(bar.time)]
+        return "; ".join(filter(None, found))
 
     def _gross_elsewhere(self) -> float:
         """Absolute value of the account's other positions, each as large as its open orders may make it.
@@ -173,7 +176,8 @@ class Execution:
         return len(unsent)
 
     def on_bar(self, bar: ClosedBar) -> list[Fill]:
-        """Let the broker carry out open orders in a bar that began after they were decided."""
+        """Book splits and dividends due, then let the broker carry out open orders decided before the bar began."""
+        self.actions.book_due(bar, self.rules.lot)
         open_orders = Order.objects.filter(
             book=self.book, instrument=self.instrument, status__in=Order.OPEN, decided_at__lt=bar.time
         )

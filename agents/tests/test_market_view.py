@@ -138,7 +138,7 @@ def test_a_new_bar_costs_the_same_however_long_the_history_is(stored):
         ) as queries:
             view.look(when)
             view.features(EVERYTHING)
-        assert len(queries) <= 6  # the bar, the VIX, the underlying, and three about scores
+        assert len(queries) <= 7  # the bar, splits and dividends, the VIX, the underlying, and three about scores
 
 
 def test_a_bar_that_is_not_stored_is_refused_and_may_come_later(stored):

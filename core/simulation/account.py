@@ -62,12 +62,25 @@ class SimulatedAccount:
         return float(kernel.target_for_choice(int(choice), self.quantity, self.equity, float(close), self.vector))
 
     def step(
-        self, open_: float, close: float, volume: float, target: float, fees: np.ndarray | None = None
+        self,
+        open_: float,
+        close: float,
+        volume: float,
+        target: float,
+        fees: np.ndarray | None = None,
+        *,
+        split: float = 1.0,
+        dividend: float = 0.0,
     ) -> BarResult:
-        """One bar with the target decided at the previous close; fees: shape (3,) from ``fees_for``, or None."""
+        """One bar with the target decided at the previous close; fees: shape (3,) from ``fees_for``, or None.
+
+        split: new units for one old, before the bar's open; dividend: account currency a unit held then.
+        """
         row = np.zeros(kernel.N_FEES) if fees is None else np.asarray(fees, dtype=float)
         if row.shape != (kernel.N_FEES,):
             raise ValueError(f"fees has shape {row.shape}, expected (3,): pass one row of fees_for(times)")
+        action = np.array([split, dividend], dtype=float)
+        target = kernel.begin_session(self.state, float(open_), action, float(target), self.vector)
         out = np.empty(kernel.N_OUT)
         kernel.step_bar(self.state, float(open_), float(close), float(volume), row, float(target), self.vector, out)
         return BarResult(

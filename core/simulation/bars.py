@@ -32,6 +32,26 @@ def validate_bars(
     return prices["open"], prices["close"], volumes, rows
 
 
+def validate_actions(actions: ArrayLike, n_bars: int) -> np.ndarray:
+    """Splits and dividends as the kernel reads them: (T, 2) float64, or (0, 2) where there are none.
+
+    actions: columns kernel.ACTION_SPLIT (new units for one old, 1 for none) and ACTION_DIVIDEND (per unit, 0 for none).
+    Raises: ValueError for another shape, a split that is not above 0 or a dividend below 0.
+    """
+    rows = np.array(actions, dtype=float, order="C")
+    if rows.size and rows.shape != (n_bars, 2):
+        raise ValueError(f"actions has shape {rows.shape}, expected ({n_bars}, 2): split and dividend of each bar")
+    if rows.size == 0 or ((rows[:, 0] == 1.0) & (rows[:, 1] == 0.0)).all():
+        return np.empty((0, 2))
+    _refuse(
+        "actions",
+        rows,
+        ~(np.isfinite(rows).all(axis=1) & (rows[:, 0] > 0) & (rows[:, 1] >= 0)),
+        "split > 0, 1 for none, and dividend of at least 0",
+    )
+    return rows
+
+
 def _refuse(name: str, array: np.ndarray, bad: np.ndarray, expected: str) -> None:
     if bad.any():
         row = int(np.flatnonzero(bad)[0])

@@ -88,10 +88,17 @@ FILL_PRICE = 2
 FILL_COMMISSION = 3
 N_FILL = 4
 
+# Columns of what companies do to their shares, one row per bar; no rows at all where nothing happens.
+ACTION_SPLIT = 0  # new units for one old, 1 for none
+ACTION_DIVIDEND = 1  # account currency a unit held after the split, 0 for none
+N_ACTION = 2
+
 HOLD, BUY, SELL = 0, 1, 2
 
 # A price on a tick must stay there although its float lies a hair beside it; quantities likewise, in lots.
 ROUNDING_SLACK = 1e-9
+# Ratios of splits come as floats: 30 old units times 0.3333333333 are 10 new ones. As core.ledger has it.
+RATIO_ERROR = 1e-8
 # log1p has no value at -100 %: a wiped-out account scores this loss, about -13.8, instead of -inf.
 WORST_LOGGED_RETURN = -1.0 + 1e-6
 
@@ -284,6 +291,42 @@ def _mark_at_close(state: np.ndarray, close: float, rules: np.ndarray) -> float:
 
 
 @njit(cache=True, fastmath=False)
+def split_quantity(quantity: float, ratio: float, lot: float) -> float:
+    """Signed quantity in whole lots after a split, toward zero; what is less than a lot is paid out in cash."""
+    exact = quantity * ratio
+    lots = np.round(exact / lot)
+    if abs(exact - lots * lot) > abs(exact) * RATIO_ERROR:
+        lots = np.trunc(exact / lot)
+    return lots * lot
+
+
+@njit(cache=True, fastmath=False)
+def begin_session(state: np.ndarray, open_: float, action: np.ndarray, target: float, rules: np.ndarray) -> float:
+    """Step 0 of a bar, before anything trades in it: a split, then a dividend, change ``state`` in place.
+
+    open_: raw, of this bar; action: (N_ACTION,); target: decided at the close before, in old units. Fractions of a lot
+    are paid out at the open; a dividend is paid to who is long and by who is short. Equity and peak stay: they are
+    those of the close before, which a split does not change and from which a dividend is earned.
+    Returns: the target in new units. Raises: ValueError for a split that is not above 0, or a dividend below 0.
+    """
+    ratio, dividend = action[ACTION_SPLIT], action[ACTION_DIVIDEND]
+    if not (ratio > 0.0 and dividend >= 0.0):
+        raise ValueError("a split must be above 0 (1 for none) and a dividend at least 0: correct the actions")
+    multiplier, lot = rules[RULE_MULTIPLIER], rules[RULE_LOT]
+    if ratio != 1.0:
+        exact = state[QUANTITY] * ratio
+        whole = split_quantity(state[QUANTITY], ratio, lot)
+        if abs(exact - whole) > abs(exact) * RATIO_ERROR:
+            state[CASH] += (exact - whole) * open_ * multiplier
+        state[QUANTITY] = whole
+        state[AVERAGE_PRICE] = state[AVERAGE_PRICE] / ratio if whole != 0.0 else 0.0
+        target = split_quantity(target, ratio, lot)
+    if dividend > 0.0:
+        state[CASH] += state[QUANTITY] * dividend * multiplier
+    return target
+
+
+@njit(cache=True, fastmath=False)
 def step_bar(
     state: np.ndarray,
     open_: float,
@@ -339,16 +382,21 @@ def _run(
     decisions: np.ndarray,
     as_weights: bool,
     rules: np.ndarray,
+    actions: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The whole series; see run_targets."""
     n_bars = len(close)
     if len(open_) != n_bars or len(volume) != n_bars or len(fees) != n_bars or len(decisions) != n_bars:
         raise ValueError("open, close, volume, fees and decisions must have one row per bar each")
+    if len(actions) != 0 and len(actions) != n_bars:
+        raise ValueError("actions must have one row per bar, or none at all")
     state = new_state(start_cash)
     equity, quantity, out = (np.empty(n_bars), np.empty(n_bars), np.empty((n_bars, N_OUT)))
     fills, n_fills = np.empty((n_bars, N_FILL)), 0
     target = 0.0
     for t in range(n_bars):
+        if len(actions) != 0:
+            target = begin_session(state, open_[t], actions[t], target, rules)
         step_bar(state, open_[t], close[t], volume[t], fees[t], target, rules, out[t])
         equity[t], quantity[t] = state[EQUITY], state[QUANTITY]
         if out[t, OUT_TRADED] != 0.0:
@@ -373,16 +421,20 @@ def run_targets(
     start_cash: float,
     targets: np.ndarray,
     rules: np.ndarray,
+    actions: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Run a whole series for given target quantities.
 
     open_, close, volume: (T,), checked by ``validate_bars``; fees: (T, 3); targets: (T,), the target quantity decided
     at the close of each bar, NaN for no decision. Nothing trades in bar 0, and targets[T-1] is never carried out.
+    actions: (T, N_ACTION), or None; a target waiting for a bar with a split is meant in old units.
     Returns: equity (T,) at each close, fills (n, 4) by the FILL_ columns, quantity (T,) held at each close,
     out (T, N_OUT) as step_bar writes it. After ruin the account goes flat and stays so.
     Raises: ValueError if the lengths differ.
     """
-    return _run(open_, close, volume, fees, start_cash, targets, False, rules)
+    if actions is None:
+        return _run(open_, close, volume, fees, start_cash, targets, False, rules, np.empty((0, N_ACTION)))
+    return _run(open_, close, volume, fees, start_cash, targets, False, rules, actions)
 
 
 @njit(cache=True, fastmath=False)
@@ -394,6 +446,9 @@ def run_weights(
     start_cash: float,
     weights: np.ndarray,
     rules: np.ndarray,
+    actions: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As run_targets, for continuous actions (T,) decided at each close: buy and hold is 1.0, then NaN."""
-    return _run(open_, close, volume, fees, start_cash, weights, True, rules)
+    if actions is None:
+        return _run(open_, close, volume, fees, start_cash, weights, True, rules, np.empty((0, N_ACTION)))
+    return _run(open_, close, volume, fees, start_cash, weights, True, rules, actions)

@@ -2,10 +2,13 @@
 
 Every fill that reduces a position closes a slice of it, and each slice is one round trip: its entry is the position's
 average price and opening time, its costs are its share of the entry commissions plus the exit commission.
+A split changes what is open into new units; what it pays out in cash for fractions is no trade, and neither is a
+dividend: both are in the account's equity, not in a trade's result.
 """
 
+from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import isfinite
 
@@ -22,6 +25,15 @@ class Fill:
     quantity: float  # signed: bought > 0, sold < 0
     price: float  # per unit
     commission: float = 0.0  # account currency, >= 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """A split as an account met it, before the fills of its time."""
+
+    time: Time
+    ratio: float  # new units for one old
+    quantity: float  # signed, held after it
 
 
 @dataclass(frozen=True)
@@ -48,28 +60,33 @@ class OpenPosition:
     costs: float  # entry commissions that fall on what is still open
 
 
-def round_trips(fills: Iterable[Fill], multiplier: float = 1.0) -> list[RoundTrip]:
+def round_trips(fills: Iterable[Fill], multiplier: float = 1.0, splits: Iterable[Split] = ()) -> list[RoundTrip]:
     """Closed round trips, in order of their exits.
 
-    fills: one instrument, in order of time; multiplier: money per unit and point.
+    fills, splits: one instrument, in order of time; multiplier: money per unit and point.
     Raises: ValueError for fills out of order, a quantity of 0, or numbers that are not finite.
     """
-    return match_fills(fills, multiplier)[0]
+    return match_fills(fills, multiplier, splits)[0]
 
 
-def open_remainder(fills: Iterable[Fill], multiplier: float = 1.0) -> OpenPosition | None:
+def open_remainder(fills: Iterable[Fill], multiplier: float = 1.0, splits: Iterable[Split] = ()) -> OpenPosition | None:
     """The position the fills leave open, or None when flat. Raises: as round_trips."""
-    return match_fills(fills, multiplier)[1]
+    return match_fills(fills, multiplier, splits)[1]
 
 
-def match_fills(fills: Iterable[Fill], multiplier: float = 1.0) -> tuple[list[RoundTrip], OpenPosition | None]:
+def match_fills(
+    fills: Iterable[Fill], multiplier: float = 1.0, splits: Iterable[Split] = ()
+) -> tuple[list[RoundTrip], OpenPosition | None]:
     """Round trips and the open remainder in one pass; see round_trips."""
+    waiting = deque(splits)
     trips: list[RoundTrip] = []
     position: OpenPosition | None = None
     previous: Fill | None = None
     for number, fill in enumerate(fills):
         _check(fill, number, previous)
         previous = fill
+        while waiting and waiting[0].time <= fill.time:  # type: ignore[operator]
+            position = _split(position, waiting.popleft())
         if position is None:
             position = OpenPosition(fill.time, fill.quantity, fill.price, fill.commission)
         elif position.quantity * fill.quantity > 0:
@@ -77,6 +94,8 @@ def match_fills(fills: Iterable[Fill], multiplier: float = 1.0) -> tuple[list[Ro
         else:
             trip, position = _reduced(position, fill, multiplier)
             trips.append(trip)
+    for split in waiting:
+        position = _split(position, split)
     return trips, position
 
 
@@ -86,6 +105,12 @@ def fills_from_array(fills: np.ndarray, times: Sequence[Time] | np.ndarray | Non
         Fill(int(bar) if times is None else times[int(bar)], float(quantity), float(price), float(commission))
         for bar, quantity, price, commission in fills
     ]
+
+
+def _split(position: OpenPosition | None, split: Split) -> OpenPosition | None:
+    if position is None or split.quantity == 0:
+        return None
+    return replace(position, quantity=split.quantity, average_price=position.average_price / split.ratio)
 
 
 def _increased(position: OpenPosition, fill: Fill) -> OpenPosition:
