@@ -24,8 +24,8 @@ NUMBER = re.compile(
     rf"(?<![\w.])(?<!RSI )(?<!EMA )[+{MINUS}-]?\d[\d,]*(?:\.\d+)?(?:[{THIN}\u00a0 ]?[%×])?(?![\w])(?!-[a-z])"
 )
 MODULES = (
-    "clock", "controls", "dashboard", "data", "data_dialog", "data_finder", "data_legend", "data_window", "datachart", "dialog", "drawer",
-    "panels", "reportchart", "socket", "theme", "tradechart", "unseen",
+    "clock", "controls", "dashboard", "data", "data_dialog", "data_finder", "data_legend", "data_window", "datachart",
+    "dialog", "drawer", "panels", "reportchart", "socket", "theme", "tradechart", "unseen",
 )  # fmt: skip
 
 
