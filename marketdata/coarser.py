@@ -20,12 +20,11 @@ def coarser(series: BarSeries, to_seconds: int, sessions: Sessions | None = None
     Below a day a bar starts at a whole multiple of its length since 1970 UTC. A day is a session: with `sessions` its
     bars are those that start from open to close, its time is the session's date at 00:00 UTC, and bars outside
     trading hours belong to no day; without them it is the UTC date. A bar in which nothing happened does not exist.
-    Raises: ValueError if to_seconds is shorter than a bar, or longer than a day: weeks are for charts (levels.py).
+    The bars must be shorter than that; their times cannot tell, since minutes without a trade have none.
+    Raises: ValueError if to_seconds is longer than a day: weeks are for charts (levels.py).
     """
     if not 1 <= to_seconds <= DAY:
         raise ValueError(f"bars of {to_seconds} seconds were asked for, expected 1 to {DAY}")
-    if len(series) > 1 and int(np.diff(series.time).min()) > to_seconds:
-        raise ValueError(f"bars {int(np.diff(series.time).min())} seconds apart cannot make bars of {to_seconds}")
     start = series.time // to_seconds * to_seconds
     if to_seconds == DAY and sessions is not None:
         start = session_dates(series.time, sessions)

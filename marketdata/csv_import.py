@@ -61,6 +61,7 @@ class _Rows:
 
     numbers: list[int] = field(default_factory=list)
     times: list[int] = field(default_factory=list)
+    ahead: list[int] = field(default_factory=list)  # seconds by which clocks of the time's zone are ahead of UTC
     values: list[tuple[float, ...]] = field(default_factory=list)  # open, high, low, close, volume, adj_close
     problems: list[Problem] = field(default_factory=list)
     n_bad: int = 0
@@ -222,7 +223,7 @@ def _refuse_rivals(names: list[str], mapping: Mapping[str, str]) -> None:
 
 def _read_row(rows: _Rows, reader: RowReader, number: int, texts: list[str]) -> None:
     try:
-        time, *values = reader.read(texts)
+        time, ahead, *values = reader.read(texts)
     except BadRow as error:
         rows.n_bad += 1
         if len(rows.problems) < MOST_PROBLEMS:
@@ -230,11 +231,12 @@ def _read_row(rows: _Rows, reader: RowReader, number: int, texts: list[str]) -> 
         return
     rows.numbers.append(number)
     rows.times.append(time)
+    rows.ahead.append(ahead)
     rows.values.append(tuple(values))
 
 
 def _assemble(rows: _Rows, notes: list[str], with_adjusted: bool) -> ParsedBars:
-    times = np.array(rows.times, dtype=np.int64)
+    times = _labels(np.array(rows.times, dtype=np.int64), np.array(rows.ahead, dtype=np.int64), notes)
     values = np.array(rows.values, dtype=np.float64).reshape(-1, 6)
     numbers = np.array(rows.numbers, dtype=np.int64)
     if times.size > 1 and times[0] > times[-1] and (np.diff(times) <= 0).all():
@@ -256,6 +258,18 @@ def _assemble(rows: _Rows, notes: list[str], with_adjusted: bool) -> ParsedBars:
     )
 
 
+def _labels(times: np.ndarray, ahead: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Days that begin at midnight of their own zone, as the dates they are: labels of sessions, 00:00 UTC."""
+    local = times + ahead
+    if not ahead.any() or (local % DAY).any() or _interval(np.sort(times)) < DAY - 3600:
+        return times
+    notes.append("days begin at midnight of their own zone: each is kept under its date")
+    return local
+
+
 def _interval(times: np.ndarray) -> int:
-    """Usual distance of two bars: nights, weekends and gaps are the minority, so the median is not moved by them."""
-    return int(np.median(np.diff(times))) if times.size > 1 else DAY
+    """Usual distance of two bars: nights, weekends and gaps are the minority, so the median is not moved by them.
+
+    Of two middle distances the shorter: their mean, such as two days for a Friday, a Monday and a Tuesday, is none.
+    """
+    return int(np.quantile(np.diff(times), 0.5, method="lower")) if times.size > 1 else DAY

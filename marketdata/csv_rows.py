@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, tzinfo
 
+# How many make a second, by the digits of an epoch number of our times.
+_EPOCH_UNITS = {digits: 1000 ** ((digits - 9) // 3) for digits in range(9, 20)}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _PRICES = ("open", "high", "low", "close")
+MOST = 1e18  # sums of larger numbers would end in infinity
+_YEAR_1800, _YEAR_2200 = -5_364_662_400, 7_258_118_400  # what charts and calendars can show; a year 9999 is a mistake
 
 
 class BadRow(ValueError):
@@ -24,15 +28,15 @@ class RowReader:
     zone: tzinfo = UTC  # of times that name no zone
     time_format: str | None = None  # strptime format; None reads ISO 8601 and epoch seconds
 
-    def read(self, texts: list[str]) -> tuple[int, float, float, float, float, float, float]:
+    def read(self, texts: list[str]) -> tuple[int, int, float, float, float, float, float, float]:
         """Read one line. Volume is 0 and adj_close NaN when the file has no such column.
 
-        Returns: time in seconds since 1970 UTC, then six floats.
+        Returns: time in seconds since 1970 UTC, how far its own zone is ahead of UTC, then six floats.
         Raises: BadRow with the first thing that is wrong.
         """
         if len(texts) != self.n_fields:
             raise BadRow(f"{len(texts)} fields, expected {self.n_fields} as in the header")
-        time = seconds(self._time_text(texts), self.zone, self.time_format)
+        time, ahead = zoned(self._time_text(texts), self.zone, self.time_format)
         open_, high, low, close = (self._positive(name, texts) for name in _PRICES)
         if high < low:
             raise BadRow(f"high {high:g} is below low {low:g}")
@@ -43,7 +47,7 @@ class RowReader:
         if volume < 0:
             raise BadRow(f"volume is {volume:g}: it cannot be negative")
         adjusted = self._positive("adj_close", texts) if "adj_close" in self.positions else math.nan
-        return time, open_, high, low, close, volume, adjusted
+        return time, ahead, open_, high, low, close, volume, adjusted
 
     def _time_text(self, texts: list[str]) -> str:
         """The time, put together where the file keeps date and time of day apart."""
@@ -61,35 +65,45 @@ class RowReader:
         if not text:
             raise BadRow(f"{name} is empty")
         try:
-            value = math.nan if "_" in text else float(text)  # Python would read 1_000 as a thousand
+            # Python would read 1_000 as a thousand; Nasdaq's own downloads write $ before prices.
+            value = math.nan if "_" in text else float(text.removeprefix("$"))
         except ValueError:
             raise BadRow(f"{name} is not a number: {_short(text)}") from None
         if not math.isfinite(value):
             raise BadRow(f"{name} is not a number: {_short(text)}")
+        if abs(value) > MOST:
+            raise BadRow(f"{name} is {value:g}: larger than {MOST:g} is garbage")
         return value
 
 
 def seconds(text: str, zone: tzinfo = UTC, time_format: str | None = None) -> int:
     """Seconds since 1970 UTC of a date or time.
 
-    Without a format: ISO 8601 (2013-02-28, 20130228, 2013-02-28 14:30, ...Z, ...-05:00), epoch seconds (9 to 11 digits)
-    or epoch milliseconds (12 to 14 digits). A date alone is 00:00 UTC whatever the zone: it labels a session.
-    Forms such as 1/4/1999 are refused because they can mean two days: name the format for them.
+    Without a format: ISO 8601 (2013-02-28, 20130228, 2013-02-28 14:30, ...Z, ...-05:00), epoch seconds (9 to 11
+    digits), milli- (12 to 14), micro- (15 to 17) or nanoseconds (18 or 19). A date alone is 00:00 UTC whatever the
+    zone: it labels a session. Forms such as 1/4/1999 are refused because they can mean two days: name the format.
     Raises: BadRow.
     """
+    return zoned(text, zone, time_format)[0]
+
+
+def zoned(text: str, zone: tzinfo = UTC, time_format: str | None = None) -> tuple[int, int]:
+    """As seconds, and how many seconds the clocks of the time's zone are ahead of UTC; 0 where it has none."""
     if not text:
         raise BadRow("time is empty")
-    if time_format is None and text.isascii() and text.isdigit() and 9 <= len(text) <= 14:
-        return _whole(int(text) if len(text) <= 11 else int(text) / 1000, text)
+    if time_format is None and text.isascii() and text.isdigit() and 9 <= len(text) <= 19:
+        whole, rest = divmod(int(text), _EPOCH_UNITS[len(text)])
+        return _whole(whole + 0.5 if rest else whole, text), 0
     moment = _read_time(text, time_format)
     if not isinstance(moment, datetime):
-        return (moment.toordinal() - _EPOCH_DAY) * 86_400
+        return _whole((moment.toordinal() - _EPOCH_DAY) * 86_400, text), 0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=zone)
         # On the two days a year when clocks change, an hour happens twice or not at all.
         if moment.utcoffset() != moment.replace(fold=1).utcoffset():
             raise BadRow(f"time {_short(text)} happens twice or not at all in {zone}: give its UTC offset")
-    return _whole(moment.timestamp(), text)
+    offset = moment.utcoffset()
+    return _whole(moment.timestamp(), text), int(offset.total_seconds()) if offset else 0
 
 
 def _read_time(text: str, time_format: str | None) -> date:
@@ -111,8 +125,8 @@ def _read_time(text: str, time_format: str | None) -> date:
 def _whole(value: float, text: str) -> int:
     if value != int(value):
         raise BadRow(f"time {_short(text)} has a fraction of a second: a bar starts on a whole second")
-    if abs(value) > 253_402_300_799:  # the last second of the year 9999
-        raise BadRow(f"time {_short(text)} is beyond the year 9999")
+    if not _YEAR_1800 <= value < _YEAR_2200:
+        raise BadRow(f"time {_short(text)} is not in the years 1800 to 2199")
     return int(value)
 
 

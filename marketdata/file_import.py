@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.db import transaction
@@ -20,7 +20,7 @@ from core.models import Instrument, JobRow
 from core.notices import notify
 from marketdata.csv_import import CsvRefused, first_rows, header_of, parse_bars
 from marketdata.file_columns import guess, names_zone, time_formats, zone_of
-from marketdata.ingest import Prepared, prepare, store
+from marketdata.ingest import Prepared, check_interval, prepare, store
 from marketdata.models import Fetch
 from marketdata.parquet_text import is_parquet, to_csv
 
@@ -75,7 +75,7 @@ def preview(
     times = [_time_of(row, chosen) for row in sample] if "time" in chosen else []
     forms: list[str | None] = [time_format] if time_format else time_formats(times[:200])
     form = forms[0] if forms else None
-    guessed = zone or zone_of([moment for moment in times if moment.strip()][::7] or times, form, calendar)
+    guessed = _known_zone(zone) if zone else _guess_zone(times, form, calendar)
     symbols = sorted({row[chosen["symbol"]] for row in sample})[:50] if chosen.get("symbol") in names else []
     notes, problems, interval, error = [], [], 86_400, _ambiguity(forms)
     try:
@@ -123,11 +123,11 @@ def start(
 ) -> Fetch:
     """Keep the file and have a job bring it in. Returns: the job's row, with progress and, later, the import's record.
 
-    Raises: CsvRefused if the file is too large; ValueError for an interval below one second.
+    Raises: CsvRefused if the file is too large, or for an interval below one second or above a year.
     """
     _check_size(data, name)
-    if interval_seconds is not None and interval_seconds < 1:
-        raise ValueError(f"the interval is {interval_seconds} seconds, expected at least 1")
+    if interval_seconds is not None:
+        check_interval(interval_seconds)
     path = uploads_dir() / hashlib.sha256(data).hexdigest()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
@@ -262,6 +262,21 @@ def _check_size(data: bytes, name: str) -> None:
 def _time_of(row: Mapping[str, str], mapping: Mapping[str, str]) -> str:
     text = row.get(mapping["time"], "")
     return f"{text} {row.get(mapping['clock'], '')}" if "clock" in mapping else text
+
+
+def _known_zone(name: str) -> str:
+    """Raises: CsvRefused for a zone nobody knows."""
+    try:
+        return ZoneInfo(name).key
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise CsvRefused(f"{name[:40]!r} is not a time zone: give a name such as UTC or America/New_York") from error
+
+
+def _guess_zone(times: list[str], form: str | None, calendar: str) -> str:
+    try:
+        return zone_of([moment for moment in times if moment.strip()][::7] or times, form, calendar)
+    except ValueError:  # an instrument whose calendar nobody knows; storing will say so
+        return "UTC"
 
 
 def _ambiguity(forms: list[str | None]) -> str:

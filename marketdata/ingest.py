@@ -25,6 +25,8 @@ from marketdata.parquet_text import is_parquet, to_csv
 from marketdata.series import BarSeries
 from marketdata.sources.base import Action
 
+LONGEST_BAR = 366 * 86_400
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -54,6 +56,7 @@ def prepare(
     columns, symbol, report: as csv_import.parse_bars.
     Raises: csv_import.CsvRefused when the file as a whole cannot be read.
     """
+    name = printable(name)
     parsed = parse_bars(
         _as_csv(data),
         zone=zone,
@@ -72,6 +75,11 @@ def prepare(
     return Prepared(name, digest, parsed, adjusted.series, adjusted.actions)
 
 
+def printable(name: str) -> str:
+    """A file's name with "?" for what is no character: names are bytes on some systems, the database keeps text."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "?")
+
+
 def _as_csv(data: bytes) -> bytes:
     if not is_parquet(data):
         return data
@@ -88,12 +96,11 @@ def store(
 
     interval: length of a bar in seconds; None takes the usual distance of two rows.
     A file without one good row still leaves its record, so that it can be looked up why.
-    Raises: ValueError for an interval below one second.
+    Raises: CsvRefused for an interval below one second or above a year.
     """
     parsed, series = prepared.parsed, prepared.series
     seconds = parsed.interval_seconds if interval is None else interval
-    if seconds < 1:
-        raise ValueError(f"the interval is {seconds} seconds, expected at least 1")
+    check_interval(seconds)
     with transaction.atomic():
         store_bars(instrument, seconds, series, source)
         record = DataImport.objects.create(
@@ -113,6 +120,14 @@ def store(
         _tell(record, prepared, actor)
         transaction.on_commit(partial(data_health.check_quietly, instrument, seconds))
     return record
+
+
+def check_interval(seconds: int) -> None:
+    """Raises: CsvRefused unless bars may be that long, which also catches two far rows taken for one interval."""
+    if not 1 <= seconds <= LONGEST_BAR:
+        raise CsvRefused(
+            f"the interval is {seconds:,} seconds, expected 1 to {LONGEST_BAR:,} (a year): say how long a bar is"
+        )
 
 
 def import_file(

@@ -6,6 +6,7 @@ reports read the bars themselves.
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -120,7 +121,11 @@ def thinned(
         if at_least_seconds not in lengths:
             raise ValueError(f"bars of {interval_seconds} s are shown as {lengths} s, not as {at_least_seconds} s")
         lengths = lengths[lengths.index(at_least_seconds) :]
-    span = (int(start.timestamp()) if start else _EVER[0], int(end.timestamp()) if end else _EVER[1])
+    # Bars start on whole seconds: the first from `start` on, the last up to `end`.
+    span = (
+        math.ceil(start.timestamp()) if start else _EVER[0],
+        math.floor(end.timestamp()) if end else _EVER[1],
+    )
     with connection.cursor() as cursor:
         length = _fitting(cursor, instrument_id, interval_seconds, lengths, span, n_most)
         bars = _read(cursor, instrument_id, interval_seconds, length, span)

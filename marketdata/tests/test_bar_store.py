@@ -1,14 +1,17 @@
 """Writing bars: marks outside trading hours, and longer bars that follow."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from django.db import connection
 
 from core.models import Instrument
+from marketdata import levels
 from marketdata.bar_store import make_bars, store_bars
 from marketdata.coarser import coarser
-from marketdata.models import Bar
+from marketdata.models import Bar, ChartBar
 from marketdata.queries import load_bars
 from marketdata.series import BarSeries
 
@@ -60,8 +63,6 @@ def test_merging_in_two_steps_equals_merging_in_one():
 def test_lengths_that_make_no_sense_are_refused(to_seconds):
     with pytest.raises(ValueError, match="expected 1 to 86400"):
         coarser(bars([0, 60]), to_seconds)
-    with pytest.raises(ValueError, match="cannot make"):
-        coarser(bars([0, 3600]), 60)
 
 
 def test_bars_outside_trading_hours_are_marked(instrument):
@@ -132,3 +133,59 @@ def test_an_unknown_calendar_stores_nothing(instrument):
 
 def test_no_bars_are_no_rows(instrument):
     assert store_bars(instrument, 60, BarSeries.empty(), "test") == 0
+
+
+def test_minutes_further_apart_than_the_longer_bar_make_one_bar_each(instrument):
+    # Nobody traded in between, so 15:00, 15:30 and 16:00 are all there is; each is the only minute of its five
+    times = [at(15, 0), at(15, 30), at(16, 0)]
+    store_bars(instrument, 60, bars(times), "csv")
+    assert make_bars(instrument, 60, 300) == 3
+    store_bars(instrument, 60, bars(times, seed=2), "csv")
+    assert load_bars(instrument.pk, 300).fingerprint() == bars(times, seed=2).fingerprint()
+
+
+def test_made_bars_leave_alone_what_has_come_from_elsewhere_since(instrument):
+    store_bars(instrument, 60, bars([at(15, 0), at(15, 5)]), "csv")
+    make_bars(instrument, 60, 300)
+    theirs = bars([at(15, 0)], seed=7)
+    store_bars(instrument, 300, theirs, "yahoo")
+    store_bars(instrument, 60, bars([at(15, 0), at(15, 5)], seed=2), "csv")
+    kept = load_bars(instrument.pk, 300)
+    assert kept.open.tolist() == [theirs.open[0], bars([at(15, 0), at(15, 5)], seed=2).open[1]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_of_one_instrument_lose_nothing_in_levels_and_made_bars():
+    coin = Instrument.objects.create(symbol="COIN", name="test", asset_class="crypto", calendar="24/7")
+    store_bars(coin, 60, bars([HALF_DAY]), "csv")
+    make_bars(coin, 60, 300)
+    times = np.random.default_rng(4).permutation(np.arange(1, 241)) * 60 + HALF_DAY
+
+    def write(mine: np.ndarray) -> None:
+        try:
+            for part in np.array_split(mine, 20):
+                store_bars(coin, 60, bars(np.sort(part)), "csv")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, np.array_split(times, 3)))
+
+    minutes = load_bars(coin.pk, 60)
+    assert len(minutes) == 241
+    for level in levels.levels_of(60):
+        rows = ChartBar.objects.filter(instrument=coin, interval_seconds=60, level_seconds=level)
+        assert sum(row.n_bars for row in rows) == 241
+    assert load_bars(coin.pk, 300).fingerprint() == coarser(minutes, 300).fingerprint()
+
+
+def test_days_are_not_made_of_hours_in_which_the_session_opens(instrument):
+    # New York opens at 14:30 UTC, so the hour from 14:00 is half inside; half hours fit
+    store_bars(instrument, 60, bars([at(14, 30), at(14, 50), at(15, 10), at(17, 59)]), "csv")
+    make_bars(instrument, 60, 1800)
+    make_bars(instrument, 60, 3600)
+    with pytest.raises(ValueError, match="XNYS opens at 14:30 UTC, inside a bar of 3600 s"):
+        make_bars(instrument, 3600, DAY)
+    make_bars(instrument, 1800, DAY)
+    minutes, (day,) = load_bars(instrument.pk, 60), Bar.objects.filter(interval_seconds=DAY)
+    assert (day.open, day.close, day.volume) == (minutes.open[0], minutes.close[-1], minutes.volume.sum())

@@ -13,6 +13,7 @@ from marketdata.row_order import longest_ascending
 
 HEADER = "date,open,high,low,close,volume\n"
 NEW_YORK = ZoneInfo("America/New_York")
+DAY = 86_400
 
 
 def parse(rows, header=HEADER, **options):
@@ -214,6 +215,8 @@ def test_problems_are_capped_at_a_thousand_and_all_are_counted():
         ("20130102", 15_707 * 86_400),
         (str(15_707 * 86_400), 15_707 * 86_400),
         (str(15_707 * 86_400_000), 15_707 * 86_400),
+        (str(15_707 * 86_400_000_000), 15_707 * 86_400),
+        (str(15_707 * 86_400_000_000_000), 15_707 * 86_400),
     ],
 )
 def test_times_with_a_zone_without_one_and_as_numbers(text, expected):
@@ -293,3 +296,49 @@ def test_a_hundred_thousand_rows_take_a_few_seconds_at_most():
     parsed = parse(rows)
     assert parsed.n_good == 100_000 and parsed.interval_seconds == 60
     assert clock.process_time() - start < 5.0
+
+
+def test_days_that_begin_at_midnight_of_their_own_zone_are_kept_under_their_dates():
+    # as yfinance writes them; New York's clocks went forward on 10 March 2024. 8 March is 19,790 days after 1970.
+    data = HEADER + "".join(
+        f"2024-03-{day:02d} 00:00:00-0{5 if day < 10 else 4}:00,1,2,0.5,1.5,9\n" for day in (7, 8, 11, 12)
+    )
+    parsed = parse_bars(data.encode())
+    assert (parsed.series.time // DAY - 19_790).tolist() == [-1, 0, 3, 4]
+    assert (parsed.series.time % DAY).tolist() == [0] * 4
+    assert parsed.interval_seconds == DAY
+    tokyo = parse_bars((HEADER + "2024-03-08,1,2,0.5,1.5,9\n").encode(), zone=ZoneInfo("Asia/Tokyo"))
+    assert tokyo.series.time.tolist() == [19_790 * DAY]
+
+
+def test_hours_that_include_a_midnight_stay_moments():
+    rows = "".join(f"2024-03-08 0{hour}:00:00+09:00,1,2,0.5,1.5,9\n" for hour in range(4))
+    parsed = parse_bars((HEADER + rows).encode())
+    assert parsed.series.time[0] == 19_790 * DAY - 9 * 3600
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("9999-12-31,1,2,0.5,1.5,9", "time '9999-12-31' is not in the years 1800 to 2199"),
+        ("0001-01-01,1,2,0.5,1.5,9", "time '0001-01-01' is not in the years 1800 to 2199"),
+        ("2024-03-08,1,1e308,0.5,1.5,9", "high is 1e+308: larger than 1e+18 is garbage"),
+        ("2024-03-08,1,2,0.5,1.5,1e300", "volume is 1e+300: larger than 1e+18 is garbage"),
+    ],
+)
+def test_years_and_numbers_nobody_can_use_are_bad_rows(row, reason):
+    parsed = parse_bars(f"{HEADER}2024-03-07,1,2,0.5,1.5,9\n{row}\n".encode())
+    assert (parsed.n_good, [problem.reason for problem in parsed.problems]) == (1, [reason])
+
+
+def test_the_interval_is_a_distance_that_occurs():
+    # Friday, Monday, Tuesday: three days and one day, whose mean of two would be no distance at all
+    rows = "".join(f"2024-03-{day:02d},1,2,0.5,1.5,9\n" for day in (8, 11, 12))
+    assert parse_bars((HEADER + rows).encode()).interval_seconds == DAY
+
+
+def test_a_fraction_of_a_nanosecond_epoch_is_seen_and_dollars_are_no_obstacle():
+    # one nanosecond past 2013-01-02, which a float of seconds could not tell
+    parsed = parse(f"{15_707 * 86_400_000_000_000 + 1},1,1,1,1,1\n2013-01-03,$10.5,$12,$9,$11,5\n")
+    assert "has a fraction of a second" in reasons(parsed)[2]
+    assert (parsed.series.open.tolist(), parsed.series.close.tolist()) == ([10.5], [11.0])

@@ -35,6 +35,8 @@ def test_columns_are_known_by_their_names(names, expected):
         (["20110103 143000"], [None]),  # short ISO 8601
         (["2011.01.03 14:30"], ["%Y.%m.%d %H:%M"]),
         (["yesterday"], []),
+        ([*["28/02/2013"] * 9, "garbage"], ["%d/%m/%Y"]),  # one broken row
+        ([*["28/02/2013"] * 8, "garbage", "more"], []),
         ([""], []),
     ],
 )

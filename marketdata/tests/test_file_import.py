@@ -4,6 +4,8 @@ import io
 from datetime import UTC, datetime
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from core.jobs import JobFailedError
@@ -62,6 +64,12 @@ def test_missing_columns_and_bad_rows_are_shown_before_anything_is_written():
     assert not preview(DAILY.replace(b"Close", b"Final"), "a.csv", mapping=chosen).error
     broken = preview(DAILY + b"2013-01-04,1,1,1,abc,1\n", "a.csv")
     assert broken.problems == [{"row": 4, "reason": "close is not a number: 'abc'"}]
+
+
+def test_an_unknown_zone_or_calendar_is_no_crash():
+    with pytest.raises(CsvRefused, match="'Mars/Olympus' is not a time zone"):
+        preview(DAILY, "a.csv", zone="Mars/Olympus")
+    assert preview(DAILY.replace(b"2013-01-02", b"2013-01-02 10:00"), "a.csv", calendar="MOON").zone == "UTC"
 
 
 def test_symbols_of_a_file_are_listed():
@@ -203,3 +211,28 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_kept(uploads, instrume
         file_import.start(DAILY, "f.csv", instrument, actor="ann")
     with pytest.raises(CsvRefused, match="the limit is 10"):
         preview(DAILY, "f.csv")
+
+
+def test_parquet_days_of_another_zone_are_kept_under_their_dates():
+    days = pd.to_datetime(["2024-01-02", "2024-01-03"]).tz_localize("Asia/Tokyo")
+    parsed = prepare(table(date=days, **PRICES), "a.parquet").parsed
+    assert [f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H}" for time in parsed.series.time] == [
+        "2024-01-02 00",
+        "2024-01-03 00",
+    ]
+
+
+def test_parquet_texts_with_line_ends_stay_in_their_row():
+    prices = {name: values[:1] for name, values in PRICES.items()}
+    parsed = prepare(table(date=["2024-01-02"], **prices, note=['one\ntwo, "three"\r\n']), "a.parquet").parsed
+    assert (parsed.n_good, parsed.n_bad) == (1, 0)
+
+
+def test_parquet_columns_of_bytes_are_left_out_and_doubles_refused():
+    prices = {name: values[:1] for name, values in PRICES.items()}
+    data = table(date=["2024-01-02"], **prices, raw=pd.Categorical([b"\xff"]))
+    assert prepare(data, "a.parquet").parsed.n_good == 1
+    out = io.BytesIO()
+    pq.write_table(pa.table([pa.array([1.0]), pa.array([2.0])], names=["close", "close"]), out)
+    with pytest.raises(CsvRefused, match="two columns are called close"):
+        prepare(out.getvalue(), "a.parquet")

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,3 +84,27 @@ def test_an_unknown_option_gives_no_traceback():
     assert done.returncode == 2
     assert "unrecognized arguments: --colour red" in done.stderr
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "words"),
+    [
+        ("2013-01-02,1,1,1,1,1\n", ["--interval", "99999999999"], "the interval is 99,999,999,999 seconds"),
+        ("1900-01-02,1,1,1,1,1\n2013-01-02,1,1,1,1,1\n", [], "say how long a bar is"),
+        ("2013-01-02,1,1,1,1,1\n", ["--tick-size", "1e30"], "no price step that can be kept"),
+        ("2013-01-02,1,1,1,1,1\n", ["--tick-size", "1e-12"], "no price step that can be kept"),
+    ],
+)
+def test_what_the_database_cannot_hold_is_refused_in_one_line(tmp_path, rows, options, words):
+    path = tmp_path / "bars.csv"
+    path.write_text(HEADER + rows)
+    with pytest.raises(CommandError, match=words):
+        call_command("import_bars", str(path), "--symbol", "ABC", "--create", *options)
+    assert not Instrument.objects.exists()
+
+
+def test_a_file_whose_name_is_no_text_is_imported(tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.csv"
+    Path(os.fsdecode(path)).write_text(HEADER + "2013-01-02,10,12,9,11,5\n")
+    call_command("import_bars", os.fsdecode(path), "--symbol", "ABC", "--create")
+    assert DataImport.objects.get().name == "?.csv"

@@ -151,3 +151,11 @@ def test_few_bars_between_two_busy_days_come_as_stored(instrument):
     store_bars(instrument, MINUTE, walk(minutes), "test")
     shown, length = levels.thinned(instrument.pk, MINUTE, start=moment(day - 60), end=moment(4 * day), n_most=12)
     assert (length, len(shown)) == (MINUTE, 12)
+
+
+def test_a_fraction_of_a_second_is_before_no_bar_that_began_already(instrument):
+    store_bars(instrument, 1, walk([10, 11, 12]), "csv")
+    half_past_ten = datetime.fromtimestamp(10.5, UTC)
+    # bars are at 10, 11 and 12 s: from 10.5 to 11.5 s there is one
+    seen = levels.chart_bars(instrument.pk, 1, start=half_past_ten, end=datetime.fromtimestamp(11.5, UTC))
+    assert seen.time.tolist() == [11]

@@ -99,3 +99,10 @@ def test_every_reason_has_its_place_and_counts_add_up():
 def test_no_ticks_have_no_problems():
     checked = checks.check(TickBatch.empty())
     assert (len(checked.batch), checked.bad) == (0, {})
+
+
+@pytest.mark.parametrize("row", [trade(price=1e308), trade(size=2e18), quote(ask=1e19), quote(bid_size=1e300)])
+def test_garbage_that_would_add_up_to_infinity_is_refused(row):
+    checked = checks.check(batch(trade(price=checks.MOST), row))
+    assert checked.bad == {"a price or size is above 1e18": 1}
+    assert len(checked.batch) == 1

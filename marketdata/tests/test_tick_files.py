@@ -4,6 +4,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from marketdata.tests.shared_data import need
@@ -95,7 +97,7 @@ def test_every_bad_row_is_named_with_its_line_and_spoils_no_other(tmp_path):
         Problem(10, "price is not above 0"),
         Problem(11, "size is not a number"),
         Problem(12, "exchange is longer than 8 letters"),
-        Problem(13, "exchange is longer than 8 letters"),
+        Problem(13, "exchange is not plain text"),
     ]
     assert chunk.bad["price is not a number"] == 2
     assert sum(chunk.bad.values()) == 10
@@ -221,3 +223,47 @@ def test_moments_of_a_files_own_types():
     zoned = pd.Series(pd.to_datetime(["2018-01-02 09:30"])).dt.tz_localize(NEW_YORK)
     for unit in ("s", "ms", "us", "ns"):
         assert read_times(zoned.dt.as_unit(unit), NEW_YORK).tolist() == [OPENING]
+
+
+def test_a_column_there_twice_is_refused_not_chosen_from(tmp_path):
+    with pytest.raises(TickFileRefused, match="two columns for price"):
+        only(csv(tmp_path, "time,price,price,size\n1514903400,1,2,3\n"))
+    path = tmp_path / "ticks.parquet"
+    columns = [pa.array([1_514_903_400]), pa.array([1.0]), pa.array([2.0]), pa.array([3.0])]
+    pq.write_table(pa.table(columns, names=["time", "price", "price", "size"]), path)
+    with pytest.raises(TickFileRefused, match="two columns for price"):
+        only(path)
+    pq.write_table(pa.table(columns + columns[:1], names=["time", "price", "size", "x", "x"]), path)
+    assert only(path).batch.size.tolist() == [2.0]
+
+
+def test_bytes_of_a_parquet_file_are_read_as_text(tmp_path):
+    path = tmp_path / "ticks.parquet"
+    exchanges = pa.array([b"N", b"\xff", None], pa.binary())
+    table = {"time": [1_514_903_400] * 3, "price": [1.0] * 3, "size": [1.0] * 3, "exchange": exchanges}
+    pq.write_table(pa.table(table), path)
+    chunk = only(path)
+    assert chunk.batch.exchange.tolist() == [b"N", b""]
+    assert chunk.bad == {"exchange is not plain text": 1}
+
+
+def test_letters_beyond_ascii_are_refused_however_short_the_text(tmp_path):
+    chunk = only(csv(tmp_path, "time,price,size,ex,cond\n1514903400,1,1,é,\n1514903400,1,1,N,ü\n1514903400,1,1,N,\n"))
+    assert chunk.bad == {"exchange is not plain text": 1, "condition is not plain text": 1}
+    assert chunk.batch.exchange.tolist() == [b"N"]
+
+
+def test_a_print_number_beyond_64_bits_is_refused(tmp_path):
+    # 2 ** 63 would wrap around to the lowest number
+    chunk = only(csv(tmp_path, "time,price,size,seq\n1514903400,1,1,9223372036854775808\n1514903400,1,1,5\n"))
+    assert chunk.batch.sequence.tolist() == [5]
+    assert chunk.bad == {"sequence is above 9223372036854775807": 1}
+
+
+@pytest.mark.parametrize(
+    "text", ["now", "today", "2018", "2018-01", "2018-01-02T14:30:00+5", "2018-W01-2", "1e9", "-5"]
+)
+def test_what_names_no_moment_is_not_guessed_at(tmp_path, text):
+    chunk = only(csv(tmp_path, f"time,price,size\n{text},1,1\n1514903400,1,1\n"))
+    assert chunk.bad == {"time cannot be read": 1}
+    assert chunk.batch.time.tolist() == [OPENING]

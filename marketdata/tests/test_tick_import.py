@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -81,3 +83,17 @@ def test_a_file_without_a_good_row_fails(stock, tmp_path):
     with pytest.raises(CommandError, match="no good row among 1"):
         call_command("import_ticks", "STK", str(path))
     assert not Event.objects.filter(kind="ticks.imported").exists()
+
+
+def test_a_file_whose_name_is_no_text_is_imported(stock, tmp_path):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.csv"))
+    path.write_text(GOOD)
+    call_command("import_ticks", "STK", str(path))
+    assert Event.objects.get(kind="ticks.imported").data["file"] == "?.csv"
+
+
+def test_an_instrument_with_a_calendar_that_does_not_exist_is_refused_in_one_line(db, path):
+    Instrument.objects.create(symbol="ODD", name="Odd", calendar="NOPE")
+    with pytest.raises(CommandError, match="there is no trading calendar 'NOPE'"):
+        call_command("import_ticks", "ODD", str(path))
+    assert not Tick.objects.exists()

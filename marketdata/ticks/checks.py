@@ -5,10 +5,10 @@ The rules, in the order they are asked; a tick is counted under the first that i
 1. It is a trade or a quote, and has the numbers of its own kind only: a source that sends both in one message makes
    two ticks of it. Empty is NaN.
 2. Its time lies from 1980 up to the latest time that the caller believes.
-3. A trade has a finite price and a finite size, both above 0.
-4. A quote has no infinite and no negative number, and at least one side. A side whose price is 0 or empty is no side
-   (exchanges send 0), its size means nothing and is dropped. One-sided, locked and crossed quotes are real and kept,
-   and so is a side whose size is 0 or unknown.
+3. A trade has a finite price and a finite size, both above 0 and at most MOST.
+4. A quote has no infinite and no negative number, none above MOST, and at least one side. A side whose price is 0 or
+   empty is no side (exchanges send 0), its size means nothing and is dropped. One-sided, locked and crossed quotes are
+   real and kept, and so is a side whose size is 0 or unknown.
 5. Exchange and condition are printable ASCII; anything else is a broken file or a wrong column.
 """
 
@@ -37,8 +37,10 @@ REASONS = (
     "bid or ask size is not a number",
     "bid or ask size is below 0",
     "neither bid nor ask",
+    "a price or size is above 1e18",
     "exchange or condition is not plain text",
 )
+MOST = 1e18  # larger is garbage, and sums of it would end in infinity
 YEAR_1980 = 315_532_800_000_000  # microseconds since 1970 UTC
 YEAR_2100 = 4_102_444_800_000_000
 
@@ -156,7 +158,9 @@ def _trade(price, size):
         return 6
     if not np.isfinite(size):
         return 7
-    return 8 if size <= 0 else 0
+    if size <= 0:
+        return 8
+    return 14 if price > MOST or size > MOST else 0
 
 
 @njit(cache=True)
@@ -169,4 +173,6 @@ def _quote(bid, bid_size, ask, ask_size):
         return 11
     if bid_size < 0 or ask_size < 0:
         return 12
+    if bid > MOST or ask > MOST or bid_size > MOST or ask_size > MOST:
+        return 14
     return 0 if bid > 0 or ask > 0 else 13

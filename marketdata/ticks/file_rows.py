@@ -19,7 +19,8 @@ import pyarrow.parquet as parquet
 class Rows:
     """A piece of a file."""
 
-    columns: dict[str, pd.Series]  # by the file's own names, index 0, 1, 2, ...
+    names: list[str]  # the file's own, in its order; one may be there twice
+    columns: dict[str, pd.Series]  # by these names, index 0, 1, 2, ...
     numbers: np.ndarray  # place of each row in the file, int64, shape (T,)
     bad: list[tuple[int, str]] = field(default_factory=list)  # rows that are not among them: place, reason
 
@@ -46,9 +47,17 @@ def _parquet(path: Path, chunk_rows: int) -> Iterator[Rows]:
     first = 1
     with parquet.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=chunk_rows):
-            columns = {name: batch.column(name).to_pandas() for name in batch.schema.names}
-            yield Rows(columns, np.arange(first, first + batch.num_rows))
+            names = batch.schema.names
+            columns = {name: _series(array) for name, array in zip(names, batch.columns, strict=True)}
+            yield Rows(names, columns, np.arange(first, first + batch.num_rows))
             first += batch.num_rows
+
+
+def _series(array: pa.Array) -> pd.Series:
+    series = array.to_pandas()
+    if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
+        return series.map(lambda data: data.decode("utf-8", "replace"), na_action="ignore")
+    return series
 
 
 def _csv(lines: TextIO, chunk_rows: int, refused: type[ValueError]) -> Iterator[Rows]:
@@ -76,7 +85,7 @@ def _csv_rows(names: list[str], lines: list[str], first: int, delimiter: str) ->
             bad.append((number, "not as many fields as the header"))
     texts = list(zip(*good, strict=True)) or [()] * len(names)
     columns = {name: pd.Series(column, dtype="str") for name, column in zip(names, texts, strict=True)}
-    return Rows(columns, np.array(numbers, dtype=np.int64), bad)
+    return Rows(names, columns, np.array(numbers, dtype=np.int64), bad)
 
 
 def _split(line: str, delimiter: str) -> list[str]:

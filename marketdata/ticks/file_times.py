@@ -14,7 +14,11 @@ import pandas as pd
 NO_TIME = np.int64(-(2**63))  # what cannot be read
 _SECONDS = r"\d{9,11}(?:\.\d+)?"
 _WHOLE = r"\d{12,19}"
-_ZONED = r"(?:[Zz]|[+-]\d{2}:?\d{2}|[+-]\d{2})$"
+# Only what names a day: pandas would also read "now", a year alone, and offsets it then treats in other ways.
+_DAY = r"(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{8})"
+_CLOCK = r"\d{1,2}(?::?\d{2}){0,2}(?:[.,]\d+)?"
+_PLAIN = rf"{_DAY}(?:[ T]{_CLOCK})?"
+_ZONED = rf"{_DAY}[ T]{_CLOCK} ?(?:Z|[+-]\d{{2}}(?::?\d{{2}})?)"
 
 
 def read_times(column: pd.Series, zone: tzinfo) -> np.ndarray:
@@ -36,13 +40,12 @@ def _texts(texts: pd.Series, zone: tzinfo) -> np.ndarray:
     seconds, whole = (texts.str.fullmatch(form).to_numpy(dtype=bool) for form in (_SECONDS, _WHOLE))
     answer[seconds] = _epoch_seconds(texts[seconds])
     answer[whole] = [_epoch_whole(text) for text in texts[whole]]
-    words = ~seconds & ~whole
-    zoned = words & texts.str.contains(_ZONED, regex=True).to_numpy(dtype=bool) & (texts.str.len() > 10).to_numpy()
-    plain = words & ~zoned
+    words = texts.str.upper()
+    zoned, plain = (words.str.fullmatch(form).to_numpy(dtype=bool) & ~seconds & ~whole for form in (_ZONED, _PLAIN))
     if zoned.any():
-        answer[zoned] = _microseconds(pd.to_datetime(texts[zoned], format="ISO8601", errors="coerce", utc=True))
+        answer[zoned] = _microseconds(pd.to_datetime(words[zoned], format="ISO8601", errors="coerce", utc=True))
     if plain.any():
-        answer[plain] = _microseconds(_localized(pd.to_datetime(texts[plain], format="ISO8601", errors="coerce"), zone))
+        answer[plain] = _microseconds(_localized(pd.to_datetime(words[plain], format="ISO8601", errors="coerce"), zone))
     return answer
 
 

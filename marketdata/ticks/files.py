@@ -113,7 +113,7 @@ class _Reader:
 
     def read(self, rows: file_rows.Rows) -> TickChunk:
         """One piece."""
-        names = known_columns(list(rows.columns))
+        names = known_columns(rows.names)
         if rows.numbers.size == 0:
             return _chunk(TickBatch.empty(), np.empty(0, dtype=object), rows)
         columns = {ours: rows.columns[theirs] for ours, theirs in names.items()}
@@ -147,7 +147,9 @@ class _Reader:
         column = columns["sequence"]
         numbers = pd.to_numeric(column.replace("", "0") if column.dtype == "str" else column.fillna(0), errors="coerce")
         if pd.api.types.is_integer_dtype(numbers.dtype):
-            return numbers.to_numpy(dtype=np.int64)
+            small = (numbers <= np.iinfo(np.int64).max).to_numpy(dtype=bool)
+            _mark(reasons, ~small, "sequence is above 9223372036854775807")
+            return numbers.where(small, 0).to_numpy(dtype=np.int64)
         floats = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
         whole = np.isfinite(floats) & (np.abs(floats) < 2**53) & (np.mod(np.nan_to_num(floats), 1) == 0)
         _mark(reasons, ~whole, "sequence is not a whole number")
@@ -157,8 +159,8 @@ class _Reader:
         if name not in columns:
             return np.full(reasons.size, b"", dtype=f"S{width}")
         texts = _as_texts(columns[name])
-        # What is not ASCII becomes longer than anything allowed, and is refused with it.
-        encoded = np.array([text.encode("ascii", "xmlcharrefreplace") for text in texts], dtype="S")
+        _mark(reasons, np.array([not text.isascii() for text in texts]), f"{name} is not plain text")
+        encoded = np.array([text.encode("ascii", "replace") for text in texts], dtype="S")
         _mark(reasons, np.strings.str_len(encoded) > width, f"{name} is longer than {width} letters")
         return encoded.astype(f"S{width}")
 

@@ -32,6 +32,8 @@ def _tick_size(text: str) -> Decimal:
         raise ArgumentTypeError(f"{text!r} is not a number: give a price step such as 0.01") from error
     if not value.is_finite() or value < 0:
         raise ArgumentTypeError(f"{text} is not a price step: give 0 (no rounding) or more")
+    if value and not Decimal("1e-10") <= value <= Decimal("1e9"):
+        raise ArgumentTypeError(f"{text} is no price step that can be kept: give 0 (no rounding) or 1e-10 to 1e9")
     return value
 
 
@@ -83,17 +85,10 @@ class Command(DeskCommand):
         record = None
         # A new instrument is not worth creating for a file without one good row.
         if instrument is not None or prepared.parsed.n_good:
-            with transaction.atomic():
-                record = store(
-                    prepared,
-                    instrument or _create(prepared, options),
-                    source="csv",
-                    interval=options["interval"],
-                    actor="command line",
-                )
+            record = self._store(prepared, instrument, options)
         self._report(prepared, record, as_json=options["json"])
         if not prepared.parsed.n_good:
-            raise CommandError(f"nothing imported: {path.name} has no good row among {prepared.parsed.n_rows:,}")
+            raise CommandError(f"nothing imported: {prepared.name} has no good row among {prepared.parsed.n_rows:,}")
 
     def _prepare(self, path: Path, options: dict) -> Prepared:
         try:
@@ -106,6 +101,19 @@ class Command(DeskCommand):
                 adjust=options["adjust"],
             )
         except CsvRefused as error:
+            raise CommandError(str(error)) from error
+
+    def _store(self, prepared: Prepared, instrument: Instrument | None, options: dict) -> DataImport:
+        try:
+            with transaction.atomic():
+                return store(
+                    prepared,
+                    instrument or _create(prepared, options),
+                    source="csv",
+                    interval=options["interval"],
+                    actor="command line",
+                )
+        except ValueError as error:
             raise CommandError(str(error)) from error
 
     def _report(self, prepared: Prepared, record: DataImport | None, *, as_json: bool) -> None:

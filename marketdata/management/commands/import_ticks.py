@@ -14,8 +14,9 @@ from django.core.management.base import CommandError, CommandParser
 from core import journal
 from core.commands import DeskCommand
 from core.models import Instrument
+from marketdata.ingest import printable
 from marketdata.ticks.bars import check_interval
-from marketdata.ticks.files import Problem, TickChunk, TickFileRefused, read_ticks
+from marketdata.ticks.files import Problem, TickChunk, read_ticks
 from marketdata.ticks.store import Ingested, ingest
 
 SHOWN = 20
@@ -97,18 +98,18 @@ class Command(DeskCommand):
             raise CommandError(f"no instrument {options['symbol']}: check the symbol, or add it on the data page first")
         total = _Sum()
         self._read(instrument, total, options)
-        path: Path = options["path"]
+        name = printable(options["path"].name)
         if total.n_stored:
             journal.record(
                 "ticks.imported",
-                f"{instrument.symbol}: {total.n_stored:,} ticks from {path.name}",
+                f"{instrument.symbol}: {total.n_stored:,} ticks from {name}",
                 actor="command line",
                 subject=f"instrument:{instrument.pk}",
-                data={"file": path.name, "source": options["source"], **total.facts()},
+                data={"file": name, "source": options["source"], **total.facts()},
             )
         self._report(total, as_json=options["json"])
         if not total.n_stored and not total.n_repeated:
-            raise CommandError(f"nothing imported: {path.name} has no good row among {total.n_rows:,}")
+            raise CommandError(f"nothing imported: {name} has no good row among {total.n_rows:,}")
 
     def _read(self, instrument: Instrument, total: _Sum, options: dict) -> None:
         try:
@@ -117,7 +118,7 @@ class Command(DeskCommand):
                 total.add(chunk, done)
                 if not options["json"]:
                     self.stdout.write(f"{total.n_rows:,} rows read")
-        except TickFileRefused as error:
+        except ValueError as error:  # the file as a whole, or an instrument whose calendar does not exist
             before = f"; {total.n_stored:,} ticks before that are stored" if total.n_stored else ""
             raise CommandError(f"{error}{before}") from error
 

@@ -21,7 +21,7 @@ class Command(DeskCommand):
         parser.add_argument("to_interval", metavar="to", help="Of the bars to make, such as 5m or 1d.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        instrument = Instrument.objects.filter(symbol=options["symbol"]).first()
+        instrument = Instrument.objects.filter(symbol__iexact=options["symbol"]).first()
         if instrument is None:
             raise CommandError(f"there is no instrument {options['symbol']!r}")
         try:
