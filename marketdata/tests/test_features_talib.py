@@ -116,6 +116,16 @@ def test_averages_and_strength_agree_with_the_published_spy_values():
     np.testing.assert_allclose(close / (ten + 1), talib.EMA(close, 10), rtol=1e-12, equal_nan=True)
 
 
+def test_relative_strength_agrees_with_the_published_one_that_starts_at_zero():
+    table = pd.read_csv(shared_data.need("oracles/rsi14_ewm_seed0.csv"))
+    close = table["close"].to_numpy(float)
+    # Theirs starts both averages at 0. So does Wilder's after 14 bars in which nothing moved.
+    still = np.concatenate([np.full(14, close[0]), close])
+    found = compute(FeatureList(("rsi_14",)), Inputs(_closes(still), 86_400))[14:, 0]
+    known = table["rsi"].notna().to_numpy()
+    np.testing.assert_allclose(found[known], table["rsi"][known], atol=1e-4)  # the page has six digits of averages
+
+
 def test_bollinger_bands_agree_with_the_published_values():
     table = pd.read_csv(shared_data.need("oracles/bbands_20_2.csv"))
     close = table["close"].to_numpy(float)
