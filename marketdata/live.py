@@ -212,9 +212,7 @@ class Session:
             [instrument.pk for instrument in self.instruments], stream.interval_seconds, after=after,
             until=self.now(), limit=READ_AHEAD,
         )  # fmt: skip
-        found = [int(moment.timestamp()) for moment in times]
-        if self.intake.partial is not None:
-            found = [moment for moment in found if moment < self.intake.partial]
+        found = [moment for moment in (int(one.timestamp()) for one in times) if self.intake.may_publish(moment)]
         for second in self.moments.complete(found, self.intake.clock.timestamp()):
             moment = datetime.fromtimestamp(second, UTC)
             if stream.to_time is not None and moment > stream.to_time:

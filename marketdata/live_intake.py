@@ -25,7 +25,7 @@ from marketdata.ticks.store import ingest
 
 FILL_WAIT_SECONDS = 0.5
 TICKS_AT_ONCE = 50_000
-SETTLE_SECONDS = 2.0  # a source needs a moment before a bar that has just closed is in its history
+SETTLE_SECONDS = 3.0  # a source needs a moment before a bar that has just closed is in its history
 
 
 class Intake:
@@ -48,6 +48,8 @@ class Intake:
         self.gap_open = not own_clock(stream)
         # Of the bar in which ticks began to come only a part was seen: it and later ones wait for its history.
         self.partial: int | None = None
+        # The bar that had only just closed when the gap was filled and was not there yet: later ones wait for it.
+        self.unsettled: int | None = None
         self._well = False
         self._feed: Pump[Update] | None = None
         # Everything that had come by this moment is stored: a busy process may be behind the clock.
@@ -66,9 +68,13 @@ class Intake:
         if last is None and self._feed.ended:
             raise SourceUnavailableError(f"{self.source.label} ended the stream")
         if self._well and self.gap_open:
+            asked_at = self.now().timestamp()
             self._fill(since)
-            self.gap_open = False
-        elif self._well and self.partial is not None and self._partial_is_over():
+            self.gap_open, self.unsettled = False, self._not_there_yet(asked_at)
+        elif self._well and self.unsettled is not None and self._is_settled(self.unsettled):
+            self._fill(since)
+            self.unsettled = None
+        elif self._well and self.partial is not None and self._is_settled(self.partial):
             self._fill(since)
             self.partial = None
         return last
@@ -106,6 +112,10 @@ class Intake:
     def holds(self) -> bool:
         """Whether bars may be missing before the newest ones, so that none may be published."""
         return self.gap_open or not self._well
+
+    def may_publish(self, moment: int) -> bool:
+        """Whether no bar that history has still to bring comes before this one or is this one."""
+        return (self.partial is None or moment < self.partial) and (self.unsettled is None or moment <= self.unsettled)
 
     def close(self) -> None:
         """End the connection."""
@@ -150,9 +160,18 @@ class Intake:
             {"n_ticks": done.n_stored, "n_repeated": done.n_repeated, "n_late": done.n_late, "n_bad": n_bad}
         )
 
-    def _partial_is_over(self) -> bool:
-        assert self.partial is not None
-        return self.clock.timestamp() >= self.moments.closes(self.partial) + SETTLE_SECONDS
+    def _is_settled(self, moment: int) -> bool:
+        return self.clock.timestamp() >= self.moments.closes(moment) + SETTLE_SECONDS
+
+    def _not_there_yet(self, asked_at: float) -> int | None:
+        """The bar that closed just before history was asked, unless everybody's came; ticks have `partial` for that."""
+        interval = self.stream.interval_seconds
+        begun = int(asked_at // interval * interval)
+        young = [at for at in (begun - interval, begun) if 0 <= asked_at - self.moments.closes(at) < SETTLE_SECONDS]
+        if self.moments.from_ticks or not young:
+            return None
+        known = min(self.moments.bars.get(instrument.pk, 0) for instrument in self.instruments)
+        return young[-1] if known < young[-1] else None
 
     def _fill(self, since: datetime) -> None:
         """Fetch the closed bars from `since` until now of every instrument."""
