@@ -12,7 +12,7 @@ from core.models import Instrument
 from marketdata import calendars, levels
 from marketdata.coarser import DAY, coarser, merge_where
 from marketdata.models import Fetch
-from marketdata.queries import copy_bars, load_bars
+from marketdata.queries import copy_bars, load_bars, other_source, times_from_elsewhere
 from marketdata.series import BarSeries
 
 MADE = "made:"  # source of bars made of shorter ones, followed by those bars' seconds
@@ -58,7 +58,7 @@ def make_bars(instrument: Instrument, from_seconds: int, to_seconds: int) -> int
         )
     source = f"{MADE}{from_seconds}"
     _take_turn(instrument.pk)
-    other = _other_source(instrument.pk, to_seconds, source)
+    other = other_source(instrument.pk, to_seconds, source)
     if other:
         raise ValueError(f"{instrument.symbol} already has bars of {to_seconds} s from {other}; they are kept")
     series = load_bars(instrument.pk, from_seconds)
@@ -131,29 +131,13 @@ def _without_others(instrument_id: int, interval_seconds: int, made: BarSeries, 
     """Made bars but those that came from elsewhere since, such as from a file: these are kept as they are."""
     if len(made) == 0:
         return made
-    sql = (
-        "SELECT extract(epoch FROM time)::bigint FROM marketdata_bar WHERE instrument_id = %s"
-        " AND interval_seconds = %s AND time >= %s AND time <= %s AND source <> %s"
-    )
     first, last = _moment(int(made.time[0])), _moment(int(made.time[-1]))
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [instrument_id, interval_seconds, first, last, source])
-        others = [row[0] for row in cursor.fetchall()]
+    others = times_from_elsewhere(instrument_id, interval_seconds, source, first, last)
     return merge_where(made, ~np.isin(made.time, others)) if others else made
 
 
 def _load(instrument: Instrument, interval_seconds: int, start: int, end: int) -> BarSeries:
     return load_bars(instrument.pk, interval_seconds, start=_moment(start), end=_moment(end))
-
-
-def _other_source(instrument_id: int, interval_seconds: int, source: str) -> str:
-    sql = (
-        "SELECT source FROM marketdata_bar WHERE instrument_id = %s AND interval_seconds = %s AND source <> %s LIMIT 1"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [instrument_id, interval_seconds, source])
-        row = cursor.fetchone()
-    return row[0] if row else ""
 
 
 def _moment(seconds: int) -> datetime:

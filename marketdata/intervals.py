@@ -7,7 +7,6 @@ import re
 DAY = 86_400
 COMMON = (1, 5, 60, 300, 900, 3600, DAY)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": DAY}
-_NAMES = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _PATTERN = re.compile(r"([1-9][0-9]{0,4})([smhd])")
 
 
@@ -28,10 +27,3 @@ def words(seconds: int) -> str:
     """The shortest way to write an interval, such as "5m"; parse() reads it back."""
     unit = next(unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0)
     return f"{seconds // _UNITS[unit]}{unit}"
-
-
-def spoken(seconds: int) -> str:
-    """An interval in a sentence, such as "5 minutes" or "1 day"."""
-    unit = next(unit for unit in reversed(_UNITS) if seconds % _UNITS[unit] == 0)
-    n = seconds // _UNITS[unit]
-    return f"{n} {_NAMES[unit]}{'s' if n > 1 else ''}"

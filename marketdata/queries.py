@@ -53,6 +53,13 @@ _LOAD = """
       AND (%(start)s::timestamptz IS NULL OR time >= %(start)s) AND (%(end)s::timestamptz IS NULL OR time <= %(end)s)
     ORDER BY time
 """
+_OTHER_SOURCE = (
+    "SELECT source FROM marketdata_bar WHERE instrument_id = %s AND interval_seconds = %s AND source <> %s LIMIT 1"
+)
+_ELSEWHERE = """
+    SELECT extract(epoch FROM time)::bigint FROM marketdata_bar WHERE instrument_id = %s
+      AND interval_seconds = %s AND time >= %s AND time <= %s AND source <> %s
+"""
 _COLUMNS = ("time", "open", "high", "low", "close", "volume")
 _TIMES = """
     SELECT DISTINCT time FROM marketdata_bar
@@ -109,6 +116,23 @@ def load_bars(
     Columns: time int64 seconds UTC; open, high, low, close, volume float64. No bars: an empty series.
     """
     return _series(_LOAD, {"instrument": instrument_id, "interval": interval_seconds, "start": start, "end": end})
+
+
+def other_source(instrument_id: int, interval_seconds: int, source: str) -> str:
+    """Another source than `source` that bars of this series came from; empty if there is none."""
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHER_SOURCE, [instrument_id, interval_seconds, source])
+        row = cursor.fetchone()
+    return row[0] if row else ""
+
+
+def times_from_elsewhere(
+    instrument_id: int, interval_seconds: int, source: str, first: datetime, last: datetime
+) -> list[int]:
+    """Starts (seconds UTC) of the bars from `first` to `last`, both included, that did not come from `source`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ELSEWHERE, [instrument_id, interval_seconds, first, last, source])
+        return [row[0] for row in cursor.fetchall()]
 
 
 def next_bar_times(

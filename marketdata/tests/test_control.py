@@ -189,8 +189,8 @@ def test_a_length_the_source_does_not_have_is_refused(aaa):
 def test_instruments_are_found_by_symbol(aaa):
     bbb = make_instrument("BBB")
     assert control.find_instruments(["bbb", " AAA ", "BBB", ""]) == [bbb, aaa]
-    with pytest.raises(ValueError, match="there is no instrument XXX, YYY: check the symbol"):
-        control.find_instruments(["AAA", "XXX", "YYY"])
+    with pytest.raises(ValueError, match="there is no instrument NOPE, YYY: check the symbol"):
+        control.find_instruments(["AAA", "NOPE", "YYY"])
 
 
 def test_removing_keeps_the_bars(aaa):

@@ -23,9 +23,3 @@ def test_other_spellings_are_understood(text, seconds, shortest):
 def test_anything_else_is_refused_by_name(text):
     with pytest.raises(ValueError, match="is not an interval: give a number"):
         intervals.parse(text)
-
-
-def test_in_a_sentence():
-    assert [intervals.spoken(seconds) for seconds in (1, 300, 3600, 86_400)] == [
-        "1 second", "5 minutes", "1 hour", "1 day",
-    ]  # fmt: skip

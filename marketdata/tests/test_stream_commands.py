@@ -70,7 +70,7 @@ def test_times_without_a_zone_are_utc(aaa):
         ([], "the following arguments are required: ACTION"),
         (["dance"], "invalid choice: 'dance'"),
         (["start", "ghost"], "there is no stream 'ghost'; there are: none"),
-        (["add", "s", "--symbols", "XXX"], "there is no instrument XXX"),
+        (["add", "s", "--symbols", "NOPE"], "there is no instrument NOPE"),
         (["add", "s", "--symbols", ","], "needs at least one instrument"),
         (["add", "s", "--symbols", "AAA", "--interval", "7x"], "'7x' is not an interval: give a number"),
         (["add", "s", "--symbols", "AAA", "--interval", "5m"], "AAA has no 5m bars stored"),
@@ -122,7 +122,7 @@ def test_a_refused_fetch_fails_with_the_sources_words(aaa, source):
     ("words", "message"),
     [
         ([], "the following arguments are required: symbol"),
-        (["XXX"], "there is no instrument XXX"),
+        (["NOPE"], "there is no instrument NOPE"),
         ([" "], "the symbol is empty"),
         (["AAA", "--source", "moon"], "invalid choice: 'moon'"),
         (["AAA", "--interval", "daily"], "'daily' is not an interval"),
