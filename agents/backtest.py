@@ -8,7 +8,7 @@ import numpy as np
 from agents.env import CHOICE, TARGET, EnvConfig, Market, TradingEnv
 from agents.policy import ServedPolicy
 from agents.rewards import RewardSettings
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 from core.simulation.trades import RoundTrip, Split, fills_from_array, round_trips
 from risk import metrics

@@ -6,7 +6,7 @@ from agents.configuration import AgentSettings
 from agents.models import Agent, Decision
 from agents.rewards import reward
 from core.models import EquitySnapshot, Fill
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 
 
 def components_between(

@@ -16,7 +16,7 @@ from numba import njit
 from agents import own_history, own_state
 from agents.own_state import OwnSpec, fill_own_state
 from agents.rewards import RewardSettings, reward_of, risk_adjusted
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.bars import validate_actions, validate_bars
 from core.simulation.rules import MarketRules
 

@@ -10,12 +10,8 @@ from marketdata.models import DAY, Stream
 class Agent(JobRow):
     """One strategy: an algorithm on an instrument, trading its own book of the account."""
 
-    class Algorithm(models.TextChoices):
-        PPO = "ppo", "PPO"
-        SAC = "sac", "SAC"
-
     name = models.SlugField(max_length=60, unique=True)
-    algorithm = models.CharField(max_length=8, choices=Algorithm)
+    algorithm = models.CharField(max_length=24, help_text="A name known to agents/algorithms, such as ppo or sac.")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="agents")
     interval_seconds = models.IntegerField(default=DAY)
     stream = models.ForeignKey(Stream, null=True, blank=True, on_delete=models.PROTECT, related_name="agents")
@@ -27,6 +23,9 @@ class Agent(JobRow):
         default=True, help_text="On paper, a new version that passes its backtest starts trading by itself."
     )
     last_bar_time = models.DateTimeField(null=True, blank=True, help_text="Last bar it has completely dealt with.")
+    policy_memory = models.JSONField(
+        default=dict, blank=True, help_text="What a recurrent network remembers after `last_bar_time`."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -34,6 +33,13 @@ class Agent(JobRow):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def algorithm_label(self) -> str:
+        """The algorithm's name as people write it."""
+        from agents.algorithms import label  # the registry is read only where a name is shown
+
+        return label(self.algorithm)
 
     @property
     def configuration(self) -> "AgentConfiguration":
@@ -58,8 +64,29 @@ class AgentConfiguration(models.Model):
         return f"{self.agent.name} settings v{self.version}"
 
 
+class TrainingPlan(models.Model):
+    """A list of trainings carried out one after the other, with limits on time."""
+
+    name = models.CharField(max_length=80)
+    max_minutes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="For all of them together; what has not begun by then is left out."
+    )
+    created_by = models.CharField(max_length=80, default="system")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class TrainingRun(JobRow):
-    """One retraining: a study, the best trial, one look at the unseen period, one model version."""
+    """One retraining: a study, the best parameters, one look at the unseen period, one model version."""
+
+    class Mode(models.TextChoices):
+        FULL = "full", "full training"
+        TEST = "test", "test, takes seconds"
 
     agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="training_runs")
     configuration = models.ForeignKey(AgentConfiguration, on_delete=models.PROTECT, related_name="training_runs")
@@ -71,6 +98,24 @@ class TrainingRun(JobRow):
     n_steps_total = models.BigIntegerField(default=0)
     steps_per_second = models.FloatField(default=0)
     study_name = models.CharField(max_length=80, blank=True)
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.FULL)
+    backend = models.CharField(max_length=8, default="cpu", help_text="cpu, cuda or tpu.")
+    n_workers = models.PositiveIntegerField(default=0, help_text="Processes that carry out trials; 0 chooses.")
+    max_minutes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="No new trial begins after that; the best so far is published."
+    )
+    keep_best = models.BooleanField(
+        default=False, help_text="An operator asked to stop and to publish the best version found so far."
+    )
+    plan = models.ForeignKey(TrainingPlan, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    queued = models.BooleanField(default=False, help_text="Waits for its turn; begins when no other training runs.")
+    position = models.IntegerField(default=0, help_text="Place among the waiting; the lowest comes first.")
+    not_before = models.DateTimeField(null=True, blank=True)
+    reason = models.CharField(max_length=120, blank=True, help_text="Why it was asked for, in a few words.")
+    eta_seconds = models.FloatField(null=True, blank=True)
+    worked_seconds = models.FloatField(default=0, help_text="Time spent working, pauses and crashes left out.")
+    resources = models.JSONField(default=dict, blank=True, help_text="CPU share, memory and more, newest.")
+    weights_sha256 = models.CharField(max_length=64, blank=True, help_text="Of the final weights.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     created_by = models.CharField(max_length=80, default="system")
@@ -97,8 +142,18 @@ class Trial(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
     seed = models.PositiveIntegerField()
     parameters = models.JSONField(default=dict)
-    value = models.FloatField(null=True, blank=True, help_text="Validation Sharpe ratio after costs.")
+    value = models.FloatField(null=True, blank=True, help_text="Median score over folds and seeds.")
+    objectives = models.JSONField(
+        default=dict, blank=True, help_text="Medians by name: sharpe, drawdown, turnover, for studies of several aims."
+    )
+    parts = models.JSONField(
+        default=list, blank=True, help_text="One entry per fold and seed: fold, seed, score, metrics, weights_sha256."
+    )
     metrics = models.JSONField(default=dict, blank=True)
+    worker = models.CharField(max_length=80, blank=True, help_text="Host and process that carried it out.")
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    progress = models.FloatField(default=0, help_text="0 to 1.")
+    started_at = models.DateTimeField(null=True, blank=True)
     duration_seconds = models.FloatField(null=True, blank=True)
     is_best = models.BooleanField(default=False)
 
@@ -108,6 +163,26 @@ class Trial(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.run_id} trial {self.number}"
+
+
+class TrainingPoint(models.Model):
+    """One moment of a learning curve, as the pages draw it."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="points")
+    part = models.CharField(max_length=40, help_text="What was learning: trial-3/fold-1/seed-0, or final/seed-0.")
+    step = models.BigIntegerField(help_text="Environment steps of that part.")
+    time = models.DateTimeField(default=timezone.now)
+    values = models.JSONField(
+        help_text="Numbers by name: loss/…, reward/…, action/…, episode_return, steps_per_second, score, cpu, memory."
+    )
+
+    class Meta:
+        ordering = ["run", "id"]
+        indexes = [models.Index(fields=["run", "part", "step"])]
+
+    def __str__(self) -> str:
+        return f"run {self.run_id} {self.part} at step {self.step}"
 
 
 class ModelVersion(models.Model):

@@ -20,7 +20,7 @@ from agents.features import FeatureSpec
 from agents.normaliser import Scale
 from agents.normalisers import AnyNormaliser
 from agents.own_state import OwnSpec
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 
 FORMAT = "desk-policy-1"

@@ -117,11 +117,20 @@ class Order(models.Model):
         REJECTED = "rejected", "rejected by the broker"
         EXPIRED = "expired", "expired"
 
+    class Purpose(models.TextChoices):
+        DECISION = "decision", "a decision"
+        STOP = "stop", "stop-loss"
+        TRAIL = "trail", "trailing stop"
+        TARGET = "target", "take-profit"
+        REST = "rest", "rest of a protective close"
+        FORCE = "force", "forced close"
+
     OPEN = (Status.APPROVED, Status.SUBMITTED, Status.ACCEPTED, Status.PARTIALLY_FILLED)
 
     book = models.ForeignKey(Book, on_delete=models.PROTECT, related_name="orders")
     instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="orders")
     client_order_id = models.CharField(max_length=64, unique=True)
+    purpose = models.CharField(max_length=10, choices=Purpose, default=Purpose.DECISION)
     # Points into the decisions hypertable, which cannot be a foreign key's target.
     decision_id = models.BigIntegerField(null=True, blank=True, db_index=True)
     decided_at = models.DateTimeField(help_text="Time of the bar on which it was decided.")
@@ -189,6 +198,14 @@ class Position(models.Model):
     last_time = models.DateTimeField(null=True, blank=True)
     opened_at = models.DateTimeField(null=True, blank=True)
     age_bars = models.PositiveIntegerField(default=0)
+    # Protective levels, as simulation has them: None where a rule is off or nothing is held.
+    stop_price = Money(null=True, blank=True)
+    target_price = Money(null=True, blank=True)
+    best_price = Money(null=True, blank=True, help_text="Best price since it was opened, which a trailing stop follows.")
+    closing = models.BooleanField(
+        default=False, help_text="A protective close found too little volume; the rest trades at the next open."
+    )
+    forced_flat = models.BooleanField(default=False, help_text="Must be closed at the next open, whatever is decided.")
     realised_result = Money(default=Decimal(0), help_text="Closed results after costs of closed parts.")
 
     class Meta:
@@ -263,6 +280,31 @@ class Heartbeat(models.Model):
 
     def __str__(self) -> str:
         return f"{self.component} on {self.host}"
+
+
+class Financing(models.Model):
+    """Interest on a book's cash or the fee for borrowed shares, booked once per session."""
+
+    class Kind(models.TextChoices):
+        INTEREST = "interest", "interest on cash"
+        BORROW = "borrow", "fee for borrowed shares"
+
+    book = models.ForeignKey(Book, on_delete=models.PROTECT, related_name="financing")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="financing")
+    kind = models.CharField(max_length=10, choices=Kind)
+    time = models.DateTimeField(help_text="Start of the session's first bar.")
+    n_days = models.PositiveIntegerField(help_text="Calendar days since the session before.")
+    amount = Money(help_text="Added to cash; negative is paid.")
+    recorded_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["-time", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["book", "instrument", "kind", "time"], name="financing_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.amount.normalize():f}"
 
 
 class JobRow(models.Model):

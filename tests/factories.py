@@ -57,8 +57,8 @@ def desk() -> Desk:
         construction="Each day three times the return of IXIC, before costs.",
         has_volume=False,
     )
-    first = agent("aapl-swing", Agent.Algorithm.PPO, aapl, account, price=180.0)
-    second = agent("ndx3x-trend", Agent.Algorithm.SAC, ndx, account, price=60.0)
+    first = agent("aapl-swing", "ppo", aapl, account, price=180.0)
+    second = agent("ndx3x-trend", "sac", ndx, account, price=60.0)
     Event.objects.create(kind="agent.started", message="aapl-swing started", actor="olga", subject="agent:1")
     Event.objects.create(
         kind="order.denied",
@@ -239,7 +239,7 @@ def decision(
 ) -> Decision:
     """One decision with all its reasons; buying asks for 40 more than the gate allows."""
     acts = target != before
-    continuous = agent.algorithm == Agent.Algorithm.SAC
+    continuous = agent.algorithm == "sac"
     shares = [("Buy", 0.71), ("Hold", 0.26), ("Sell", 0.03)]
     rationale = {
         "sentence": f"It {DID[wants]} because RSI 14 fell to 28.4 while the 50-day average is rising by 0.31 % a day.",

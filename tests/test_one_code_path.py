@@ -22,7 +22,7 @@ from agents.own_state import ALL, OwnSpec, own_state
 from agents.own_state import CATALOGUE as OWN
 from agents.policy import ServedPolicy
 from core.models import EquitySnapshot, Fill, Order
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 from marketdata.replay import publish
 from risk import kill_switch

@@ -16,7 +16,7 @@ from agents.own_state import ALL, own_state
 from agents.policy import ServedPolicy
 from agents.trades import recent_trades
 from core.models import EquitySnapshot, Event, Fill, Position
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, per_bar
 from marketdata.corporate import store_actions
 from marketdata.models import DAY

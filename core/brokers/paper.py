@@ -13,7 +13,7 @@ from core.closed_bar import ClosedBar
 from core.ledger import Execution, apply_execution, cancel_order, to_money
 from core.models import Book, Fill, Order, Position
 from core.notices import notify
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.fees import fees_for
 from core.simulation.rules import MarketRules
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 
 

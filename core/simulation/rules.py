@@ -51,7 +51,7 @@ class MarketRules:
     def as_array(self) -> np.ndarray:
         """The rules as the kernel reads them: float64, shape (kernel.N_RULES,), indices kernel.RULE_*."""
         # Imported here so that forms and admin can check rules without loading the compiler.
-        from core.simulation import kernel
+        from core.simulation import first_kernel as kernel
 
         vector = np.zeros(kernel.N_RULES)
         for name in _PLAIN_FIELDS:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.ledger import apply_split
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.account import SimulatedAccount
 from core.simulation.bars import validate_actions
 from core.simulation.rules import MarketRules

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.fees import fees_for
 from core.simulation.rules import MarketRules
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.bars import validate_bars
 from core.simulation.fees import fees_for, load_fees
 from core.simulation.rules import MarketRules

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.account import SimulatedAccount
 from core.simulation.bars import validate_bars
 from core.simulation.fees import fees_for
@@ -239,7 +239,7 @@ def test_later_bars_and_decisions_change_nothing_earlier(bars, rules, data):
 
 SAMPLE_RUN = """
 import numpy as np
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 rng = np.random.default_rng(5)
 close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, 400))), 2)

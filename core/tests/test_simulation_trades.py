@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.simulation import kernel
+from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 from core.simulation.trades import Fill, OpenPosition, RoundTrip, fills_from_array, open_remainder, round_trips
 

@@ -1,0 +1,75 @@
+"""What an algorithm says of itself, and the table of all that have registered. Pure."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import agents.algorithms
+
+if TYPE_CHECKING:
+    from agents.algorithms.base import Learner, LearnerRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm:
+    """One way to learn, as its module registers it."""
+
+    name: str  # as settings say it, such as ppo
+    label: str  # as people write it, such as PPO
+    description: str  # one plain sentence: what it is good for
+    actions: tuple[str, ...]  # kinds of action it can play, its usual one first: choice, steps, target
+    networks: tuple[str, ...]  # kinds of network it can use, its usual one first: mlp, lstm, tcn, ane, recurrent
+    make: "Callable[[LearnerRequest], Learner]"  # imports torch inside, so that listing costs nothing
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a study varies, see agents/search.py
+    on_policy: bool = True
+    backends: tuple[str, ...] = ("cpu", "cuda")
+    several: bool = False  # whether it can trade several instruments at once
+
+
+_FOUND: dict[str, Algorithm] = {}
+# Modules of the package that are no algorithms.
+_OTHERS = {"registry", "base"}
+
+
+def register(algorithm: Algorithm) -> Algorithm:
+    """Add an algorithm to the table. Raises: ValueError if another module has taken its name."""
+    known = _FOUND.get(algorithm.name)
+    if known is not None and known.make.__module__ != algorithm.make.__module__:
+        raise ValueError(f"algorithm {algorithm.name!r} is registered twice; rename one of them")
+    _FOUND[algorithm.name] = algorithm
+    return algorithm
+
+
+def all_algorithms() -> dict[str, Algorithm]:
+    """Every algorithm by name, in order of names."""
+    _discover()
+    return dict(sorted(_FOUND.items()))
+
+
+def names() -> tuple[str, ...]:
+    """Names of all algorithms."""
+    return tuple(all_algorithms())
+
+
+def get(name: str) -> Algorithm:
+    """The algorithm of that name. Raises: ValueError naming the known ones."""
+    found = all_algorithms().get(name)
+    if found is None:
+        raise ValueError(f"unknown algorithm {name!r}; known: {', '.join(names())}")
+    return found
+
+
+def label(name: str) -> str:
+    """The name as people write it; unknown names as they are."""
+    found = all_algorithms().get(name)
+    return found.label if found else name
+
+
+@cache
+def _discover() -> None:
+    for module in pkgutil.iter_modules(agents.algorithms.__path__):
+        if not module.ispkg and module.name not in _OTHERS and not module.name.startswith("_"):
+            importlib.import_module(f"agents.algorithms.{module.name}")
