@@ -73,9 +73,11 @@ def apply_execution(order: Order, execution: Execution) -> Fill | None:
         return None
     _refuse_wrong_size(order, execution)
     position, _ = Position.objects.select_for_update().get_or_create(book=book, instrument=order.instrument)
+    paid = execution.quantity * execution.price * order.instrument.multiplier
+    if order.instrument.settled_daily:
+        paid = -settlement(position, order.instrument, execution.price)
     _change_position(position, execution, order.instrument.multiplier)
-    value = execution.quantity * execution.price * order.instrument.multiplier
-    Book.objects.filter(pk=book.pk).update(cash=F("cash") - value - execution.commission)
+    Book.objects.filter(pk=book.pk).update(cash=F("cash") - paid - execution.commission)
     fill = Fill.objects.create(order=order, book=book, instrument=order.instrument, **vars(execution))
     order.filled_quantity += abs(execution.quantity)
     if order.filled_quantity == order.quantity:
@@ -109,9 +111,23 @@ def _change_position(position: Position, execution: Execution, multiplier: Decim
     if before == 0 or reversed_:
         position.opened_at, position.age_bars = execution.time, 0
     if position.quantity == 0:
-        position.opened_at, position.age_bars = None, 0
+        clear_when_flat(position)
     position.last_price = price
     position.save()
+
+
+def clear_when_flat(position: Position) -> None:
+    """What belongs to an open position ends with it; the row is not saved."""
+    position.opened_at, position.age_bars = None, 0
+    position.stop_price = position.target_price = position.best_price = None
+    position.closing = position.forced_flat = False
+
+
+def settlement(position: Position, instrument: Instrument, price: Decimal) -> Decimal:
+    """What a future's move to `price` pays to cash, since the price its gains were last settled at."""
+    if position.quantity == 0:
+        return ZERO
+    return position.quantity * (price - position.last_price) * instrument.multiplier
 
 
 def _shown(price: Decimal, instrument: Instrument) -> str:
@@ -122,6 +138,8 @@ def _shown(price: Decimal, instrument: Instrument) -> str:
 
 def _tell(fill: Fill, order: Order) -> None:
     word, symbol = "Bought" if fill.quantity > 0 else "Sold", order.instrument.symbol
+    if order.purpose != Order.Purpose.DECISION:
+        word = f"{order.get_purpose_display().capitalize()}: {word.lower()}"
     record(
         "order.filled",
         f"{word} {abs(fill.quantity).normalize():f} {symbol} at {_shown(fill.price, order.instrument)}",
@@ -134,11 +152,12 @@ def _tell(fill: Fill, order: Order) -> None:
 
 @dataclass(frozen=True)
 class Valuation:
-    """What a book is worth: `equity` and `market_value` in account currency, `gross` the absolute position value."""
+    """What a book is worth, in account currency. A future's gains are in cash: its value counts as exposure only."""
 
     cash: Decimal
-    market_value: Decimal
-    gross: Decimal
+    market_value: Decimal  # of what was paid for
+    net: Decimal  # value of all positions, signed
+    gross: Decimal  # absolute value of all positions
 
     @property
     def equity(self) -> Decimal:
@@ -149,11 +168,10 @@ class Valuation:
 def value_book(book: Book) -> Valuation:
     """Value a book at the last close of each of its positions."""
     cash = Book.objects.values_list("cash", flat=True).get(pk=book.pk)
-    values = [
-        p.quantity * p.last_price * p.instrument.multiplier
-        for p in Position.objects.filter(book=book).exclude(quantity=0).select_related("instrument")
-    ]
-    return Valuation(cash=cash, market_value=sum(values, ZERO), gross=sum((abs(v) for v in values), ZERO))
+    held = list(Position.objects.filter(book=book).exclude(quantity=0).select_related("instrument"))
+    values = [p.quantity * p.last_price * p.instrument.multiplier for p in held]
+    paid_for = [value for p, value in zip(held, values, strict=True) if not p.instrument.settled_daily]
+    return Valuation(cash, sum(paid_for, ZERO), sum(values, ZERO), sum((abs(value) for value in values), ZERO))
 
 
 @transaction.atomic
@@ -166,12 +184,13 @@ def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) 
     stored = EquitySnapshot.objects.filter(book=book, time=time).first()
     if stored:
         return stored
+    _settle_daily(book, instrument, close)
     Position.objects.filter(book=book, instrument=instrument).update(last_price=close, last_time=time)
     Position.objects.filter(book=book, instrument=instrument).exclude(quantity=0).update(age_bars=F("age_bars") + 1)
     worth = value_book(book)
     book.peak_equity = max(book.peak_equity, worth.equity)
     book.save(update_fields=["peak_equity"])
-    exposure = float(worth.market_value / worth.equity) if worth.equity > 0 else 0.0
+    exposure = float(worth.net / worth.equity) if worth.equity > 0 else 0.0
     snapshot = EquitySnapshot.objects.create(
         time=time,
         book=book,
@@ -182,6 +201,16 @@ def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) 
     )
     notify("equity", book=book.pk)
     return snapshot
+
+
+def _settle_daily(book: Book, instrument: Instrument, close: Decimal) -> None:
+    """A future's gain or loss of the bar goes to cash, or comes from it."""
+    if not instrument.settled_daily:
+        return
+    position = Position.objects.select_for_update().filter(book=book, instrument=instrument).first()
+    if position is not None and position.quantity != 0:
+        book.cash += settlement(position, instrument, close)
+        book.save(update_fields=["cash"])
 
 
 @transaction.atomic

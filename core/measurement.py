@@ -8,24 +8,25 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measurement:
-    """One figure and what it is held against; ratio is value / baseline."""
+    """One figure and what it is held against; ratio is value / baseline, both null without a peer to measure."""
 
     name: str
     value: float
     unit: str
-    baseline: float
+    baseline: float | None
     baseline_is: str
     more: dict[str, Any] = field(default_factory=dict)  # what else was seen in the same run
 
     def to_json(self) -> str:
         """One line, fit for docs/benchmarks.md and for machines."""
+        ratio = None if self.baseline is None else _short(self.value / self.baseline)
         return json.dumps(
             {
                 "bench": self.name,
                 "value": _short(self.value),
                 "unit": self.unit,
-                "baseline": _short(self.baseline),
-                "ratio": _short(self.value / self.baseline),
+                "baseline": None if self.baseline is None else _short(self.baseline),
+                "ratio": ratio,
                 "baseline_is": self.baseline_is,
                 **self.more,
             }

@@ -56,6 +56,11 @@ class Instrument(models.Model):
         return self.symbol
 
     @property
+    def settled_daily(self) -> bool:
+        """Whether gains and losses go to cash at every close instead of the price being paid: futures."""
+        return self.asset_class == self.AssetClass.FUTURE
+
+    @property
     def price_places(self) -> int | None:
         """Decimals a price is shown with, from the price step; None where there is no step."""
         exponent = self.tick_size.normalize().as_tuple().exponent
@@ -201,7 +206,7 @@ class Position(models.Model):
     # Protective levels, as simulation has them: None where a rule is off or nothing is held.
     stop_price = Money(null=True, blank=True)
     target_price = Money(null=True, blank=True)
-    best_price = Money(null=True, blank=True, help_text="Best price since it was opened, which a trailing stop follows.")
+    best_price = Money(null=True, blank=True, help_text="Best since it was opened; a trailing stop follows it.")
     closing = models.BooleanField(
         default=False, help_text="A protective close found too little volume; the rest trades at the next open."
     )

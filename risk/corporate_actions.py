@@ -17,7 +17,7 @@ from django.db.models import Exists, F, OuterRef
 
 from core.closed_bar import ClosedBar
 from core.journal import record
-from core.ledger import PLACES, ZERO, apply_dividend, apply_split, cancel_order, to_money
+from core.ledger import PLACES, ZERO, apply_dividend, apply_split, cancel_order, clear_when_flat, to_money
 from core.models import Book, EquitySnapshot, Event, Fill, Instrument, Order, Position
 from core.notices import notify
 from marketdata.adjusted import SPLIT, day_start
@@ -171,8 +171,11 @@ class BookActions:
         position.quantity, position.average_price = new.quantity, new.average_price
         position.last_price = (position.last_price / ratio).quantize(PLACES)
         position.realised_result = (position.realised_result + gained).quantize(PLACES)
+        for level in ("stop_price", "target_price", "best_price"):
+            old = getattr(position, level)
+            setattr(position, level, None if old is None else (old / ratio).quantize(PLACES))
         if new.quantity == 0:
-            position.opened_at, position.age_bars = None, 0
+            clear_when_flat(position)
         position.save()
         Book.objects.filter(pk=self.book.pk).update(cash=F("cash") + cash)
         paid = f", {cash:.2f} in cash for the rest" if cash else ""

@@ -35,6 +35,7 @@ class Wish:
     bar: ClosedBar
     bars_behind: int | None
     closing_on_kill: bool = False
+    forced: bool = False  # ruin, a margin call or the time stop closes, not a decision
 
 
 class Execution:
@@ -61,12 +62,20 @@ class Execution:
         position = Position.objects.filter(book=self.book, instrument=self.instrument).first()
         return float(position.quantity) if position else 0.0
 
+    def forced_flat(self) -> bool:
+        """Whether a margin call, ruin or the time stop closes the position, whatever is decided."""
+        held = Position.objects.filter(book=self.book, instrument=self.instrument, forced_flat=True)
+        return held.exclude(quantity=0).exists()
+
     def judge(self, wish: Wish) -> gate.Verdict:
         """Ask the gate, with the state of this moment; inside the transaction that stores the intent."""
         # The lock makes the account's agents ask one after the other, so that two of them cannot share out the same
         # room twice. Not the account's row: the kill switch must never wait for an agent.
         limits = Limits.objects.select_for_update().filter(account=self.account).first()
-        intent = gate.Intent(
+        return gate.judge(self._intent(wish), _gate_limits(limits))
+
+    def _intent(self, wish: Wish) -> gate.Intent:
+        return gate.Intent(
             quantity_held=self.held(),
             quantity_wanted=wish.quantity,
             price=wish.bar.close,
@@ -82,12 +91,14 @@ class Execution:
             live_allowed=settings.LIVE_TRADING_ALLOWED,
             data_fault=self._data_fault(wish.bar),
         )
-        found = (
-            None
-            if limits is None
-            else gate.GateLimits(limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind)
-        )
-        return gate.judge(intent, found)
+
+    def _may_protect(self, bar: ClosedBar) -> bool:
+        """Whether the gate would let this bar close the position: what a protective level needs to trade."""
+        if not self.rules.protects or self.held() == 0.0:
+            return True  # what is bought at this open was allowed with its levels
+        limits = Limits.objects.filter(account=self.account).first()
+        intent = self._intent(Wish("", 0.0, bar, bars_behind=0))
+        return gate.judge(intent, _gate_limits(limits)).verdict == "approved"
 
     def _data_fault(self, bar: ClosedBar) -> str:
         """What is wrong with the series, or not booked of it, and stops trading on it; "" for nothing."""
@@ -132,6 +143,7 @@ class Execution:
                 "quantity_asked": to_money(abs(asked)),
                 "quantity": Decimal(0) if denied else to_money(abs(allowed)),
                 "status": Order.Status.DENIED if denied else Order.Status.APPROVED,
+                "purpose": Order.Purpose.FORCE if wish.forced else Order.Purpose.DECISION,
                 "reason_code": verdict.reason_code,
                 "reason": verdict.reason[:240],
             },
@@ -175,16 +187,29 @@ class Execution:
             self.send(order)
         return len(unsent)
 
-    def on_bar(self, bar: ClosedBar) -> list[Fill]:
-        """Book splits and dividends due, then let the broker carry out open orders decided before the bar began."""
+    def on_bar(self, bar: ClosedBar, *, n_days: int = 0) -> list[Fill]:
+        """Book splits and dividends due, then let the broker take the book through the bar.
+
+        n_days: calendar days since the session of the book's last bar, for interest; 0 within a session.
+        """
         self.actions.book_due(bar, self.rules.lot)
         open_orders = Order.objects.filter(
             book=self.book, instrument=self.instrument, status__in=Order.OPEN, decided_at__lt=bar.time
         )
         # Asked once more: nothing trades on this desk's own exchange after trading was stopped.
         allowed = [order for order in open_orders.order_by("id") if not self._canceled_by_kill(order)]
-        fills = [self._broker.on_bar(order, bar) for order in allowed]
-        return [fill for fill in fills if fill]
+        for old in allowed[:-1]:
+            cancel_order(old, code="REPLACED", reason="a newer order says what to hold")
+        order = allowed[-1] if allowed else None
+        return self._broker.on_bar(
+            self.book, self.instrument, bar, order, n_days=n_days, protect=self._may_protect(bar)
+        )
+
+
+def _gate_limits(limits: Limits | None) -> gate.GateLimits | None:
+    if limits is None:
+        return None
+    return gate.GateLimits(limits.max_position_weight, limits.max_gross_exposure, limits.max_bars_behind)
 
 
 def _largest_value(position: Position | None, waiting: list[Order]) -> float:

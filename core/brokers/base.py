@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from core.closed_bar import ClosedBar
-from core.models import Fill, Order
+from core.models import Book, Fill, Instrument, Order
 
 
 class Broker(Protocol):
@@ -12,5 +12,7 @@ class Broker(Protocol):
     def submit(self, order: Order) -> None:
         """Send an approved order. Does nothing if it was sent before."""
 
-    def on_bar(self, order: Order, bar: ClosedBar) -> Fill | None:
-        """Carry out an open order in a bar that began after the decision; brokers with a real market do nothing."""
+    def on_bar(
+        self, book: Book, instrument: Instrument, bar: ClosedBar, order: Order | None, *, n_days: int, protect: bool
+    ) -> list[Fill]:
+        """Live through a bar: an order decided before it, and protective levels; with a real market do nothing."""

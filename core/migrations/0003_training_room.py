@@ -7,57 +7,95 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('core', '0002_hypertables'),
+        ("core", "0002_hypertables"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='order',
-            name='purpose',
-            field=models.CharField(choices=[('decision', 'a decision'), ('stop', 'stop-loss'), ('trail', 'trailing stop'), ('target', 'take-profit'), ('rest', 'rest of a protective close'), ('force', 'forced close')], default='decision', max_length=10),
+            model_name="order",
+            name="purpose",
+            field=models.CharField(
+                choices=[
+                    ("decision", "a decision"),
+                    ("stop", "stop-loss"),
+                    ("trail", "trailing stop"),
+                    ("target", "take-profit"),
+                    ("rest", "rest of a protective close"),
+                    ("force", "forced close"),
+                ],
+                default="decision",
+                max_length=10,
+            ),
         ),
         migrations.AddField(
-            model_name='position',
-            name='best_price',
-            field=core.models.Money(blank=True, decimal_places=10, help_text='Best price since it was opened, which a trailing stop follows.', max_digits=28, null=True),
+            model_name="position",
+            name="best_price",
+            field=core.models.Money(
+                blank=True,
+                decimal_places=10,
+                help_text="Best since it was opened; a trailing stop follows it.",
+                max_digits=28,
+                null=True,
+            ),
         ),
         migrations.AddField(
-            model_name='position',
-            name='closing',
-            field=models.BooleanField(default=False, help_text='A protective close found too little volume; the rest trades at the next open.'),
+            model_name="position",
+            name="closing",
+            field=models.BooleanField(
+                default=False, help_text="A protective close found too little volume; the rest trades at the next open."
+            ),
         ),
         migrations.AddField(
-            model_name='position',
-            name='forced_flat',
-            field=models.BooleanField(default=False, help_text='Must be closed at the next open, whatever is decided.'),
+            model_name="position",
+            name="forced_flat",
+            field=models.BooleanField(default=False, help_text="Must be closed at the next open, whatever is decided."),
         ),
         migrations.AddField(
-            model_name='position',
-            name='stop_price',
+            model_name="position",
+            name="stop_price",
             field=core.models.Money(blank=True, decimal_places=10, max_digits=28, null=True),
         ),
         migrations.AddField(
-            model_name='position',
-            name='target_price',
+            model_name="position",
+            name="target_price",
             field=core.models.Money(blank=True, decimal_places=10, max_digits=28, null=True),
         ),
         migrations.CreateModel(
-            name='Financing',
+            name="Financing",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('interest', 'interest on cash'), ('borrow', 'fee for borrowed shares')], max_length=10)),
-                ('time', models.DateTimeField(help_text="Start of the session's first bar.")),
-                ('n_days', models.PositiveIntegerField(help_text='Calendar days since the session before.')),
-                ('amount', core.models.Money(decimal_places=10, help_text='Added to cash; negative is paid.', max_digits=28)),
-                ('recorded_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('book', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='financing', to='core.book')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='financing', to='core.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("interest", "interest on cash"), ("borrow", "fee for borrowed shares")], max_length=10
+                    ),
+                ),
+                ("time", models.DateTimeField(help_text="Start of the session's first bar.")),
+                ("n_days", models.PositiveIntegerField(help_text="Calendar days since the session before.")),
+                (
+                    "amount",
+                    core.models.Money(decimal_places=10, help_text="Added to cash; negative is paid.", max_digits=28),
+                ),
+                ("recorded_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                (
+                    "book",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="financing", to="core.book"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="financing", to="core.instrument"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-time', '-id'],
-                'constraints': [models.UniqueConstraint(fields=('book', 'instrument', 'kind', 'time'), name='financing_once')],
+                "ordering": ["-time", "-id"],
+                "constraints": [
+                    models.UniqueConstraint(fields=("book", "instrument", "kind", "time"), name="financing_once")
+                ],
             },
         ),
     ]

@@ -22,6 +22,23 @@ class PerShareSchedule:
     minimum: float  # account currency per order
     maximum_fraction: float  # of the order's value; beats the minimum
     source: str  # where the rates were read
+    exchange_per_share: float = 0.0  # for taking liquidity
+    clearing_per_share: float = 0.0  # account currency per share
+    clearing_maximum_fraction: float = 0.0  # of the order's value
+    pass_through: float = 0.0  # regulators' fees as a fraction of the commission
+
+
+@dataclass(frozen=True)
+class PerContractSchedule:
+    """Commission per futures contract and side."""
+
+    broker: float  # account currency per contract
+    exchange_and_regulatory: float  # account currency per contract
+    source: str  # where the rates were read
+
+    @property
+    def per_contract(self) -> float:
+        return self.broker + self.exchange_and_regulatory
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,7 @@ class FeeTable:
 
     version: str
     commissions: dict[str, PerShareSchedule]
+    contracts: dict[str, PerContractSchedule]
     sec_dates: np.ndarray  # datetime64[D]
     sec_rates: np.ndarray  # fraction of the value of a sale
     taf_dates: np.ndarray  # datetime64[D]
@@ -45,8 +63,12 @@ def load_fees(path: Path = FEE_FILE) -> FeeTable:
     return FeeTable(
         version=raw["version"],
         commissions={
-            name: PerShareSchedule(row["per_share"], row["minimum"], row["maximum_fraction"], row["source"])
+            name: PerShareSchedule(**{key: value for key, value in row.items() if key != "valid_from"})
             for name, row in raw["commissions"].items()
+        },
+        contracts={
+            name: PerContractSchedule(row["broker"], row["exchange_and_regulatory"], row["source"])
+            for name, row in raw.get("commissions_per_contract", {}).items()
         },
         sec_dates=_dates(sec, path),
         sec_rates=np.array([row["rate"] for row in sec]) / 1e6,

@@ -100,10 +100,13 @@ def match_fills(
 
 
 def fills_from_array(fills: np.ndarray, times: Sequence[Time] | np.ndarray | None = None) -> list[Fill]:
-    """Fills of ``kernel.run_targets``, shape (n, 4): bar, quantity, price, commission; times: one per bar."""
+    """Fills of one instrument, rows that begin with bar, quantity, price, commission; times: one per bar.
+
+    fills: (n, 4 or more), as ``kernel.run_targets`` returns them for one instrument.
+    """
     return [
         Fill(int(bar) if times is None else times[int(bar)], float(quantity), float(price), float(commission))
-        for bar, quantity, price, commission in fills
+        for bar, quantity, price, commission in fills[:, :4]
     ]
 
 

@@ -20,6 +20,11 @@ def bar(number: int, open_: float, close: float | None = None, volume: float = 1
     return ClosedBar(time=day(number), open=open_, close=close or open_, volume=volume)
 
 
+def carry(broker: PaperBroker, order: Order, bar: ClosedBar) -> Fill | None:
+    """Take the order's book through a bar; the first fill."""
+    return next(iter(broker.on_bar(order.book, order.instrument, bar, order)), None)
+
+
 def test_worked_case_one_of_the_simulation_through_the_ledger():
     # Flat, cash 10,000, close 50, weight 1: 200 wanted. Open 51: ⌊10,000/(51·1.0002)⌋ = 196 allowed.
     # Fill 51·1.0002 = 51.0102 → 51.02; commission 1.00; cash 10,000 − 196·51.02 − 1.00 = −0.92.
@@ -27,7 +32,7 @@ def test_worked_case_one_of_the_simulation_through_the_ledger():
     order = rows.order(book, aapl, "200", status="approved")
     broker = PaperBroker(MarketRules())
     broker.submit(order)
-    fill = broker.on_bar(order, bar(2, 51.0))
+    fill = carry(broker, order, bar(2, 51.0))
 
     assert fill is not None
     assert (fill.quantity, fill.price, fill.commission) == (Decimal(196), Decimal("51.02"), Decimal(1))
@@ -47,11 +52,11 @@ def test_an_order_fills_only_in_a_bar_after_its_decision_and_only_once():
     order = rows.order(book, aapl, "10", decided=2)
     broker = PaperBroker(FREE)
 
-    assert broker.on_bar(order, bar(1, 50.0)) is None
-    assert broker.on_bar(order, bar(2, 50.0)) is None, "the bar it was decided on has already been seen"
-    assert broker.on_bar(order, bar(3, 50.0)) is not None
-    assert broker.on_bar(order, bar(3, 50.0)) is None
-    assert broker.on_bar(order, bar(4, 50.0)) is None
+    assert carry(broker, order, bar(1, 50.0)) is None
+    assert carry(broker, order, bar(2, 50.0)) is None, "the bar it was decided on has already been seen"
+    assert carry(broker, order, bar(3, 50.0)) is not None
+    assert carry(broker, order, bar(3, 50.0)) is None
+    assert carry(broker, order, bar(4, 50.0)) is None
     order.refresh_from_db()
     assert order.status == Order.Status.FILLED
     assert Fill.objects.get().quantity == Decimal(10)
@@ -60,13 +65,13 @@ def test_an_order_fills_only_in_a_bar_after_its_decision_and_only_once():
 @pytest.mark.parametrize("status", ["approved", "denied", "canceled", "filled", "rejected", "expired"])
 def test_only_an_accepted_order_fills(status):
     order = rows.order(rows.book(), rows.instrument(), "10", status=status)
-    assert PaperBroker(FREE).on_bar(order, bar(2, 50.0)) is None
+    assert carry(PaperBroker(FREE), order, bar(2, 50.0)) is None
     assert not Fill.objects.exists()
 
 
 def test_no_cash_cancels_the_order_with_a_reason():
     order = rows.order(rows.book("40"), rows.instrument(), "10")
-    assert PaperBroker(FREE).on_bar(order, bar(2, 50.0)) is None
+    assert carry(PaperBroker(FREE), order, bar(2, 50.0)) is None
     order.refresh_from_db()
     assert (order.status, order.reason_code) == ("canceled", "NO_ROOM")
     assert Event.objects.get(kind="order.canceled").subject == f"order:{order.pk}"
@@ -77,7 +82,7 @@ def test_volume_limits_what_trades_and_the_rest_is_canceled():
     # A tenth of 550 is 55 of the 100 asked for.
     order = rows.order(rows.book(), rows.instrument(), "100")
     rules = MarketRules(half_spread_bps=0.0, schedule="none", participation=0.1)
-    fill = PaperBroker(rules).on_bar(order, bar(2, 50.0, volume=550.0))
+    fill = carry(PaperBroker(rules), order, bar(2, 50.0, volume=550.0))
     order.refresh_from_db()
     assert fill is not None and fill.quantity == Decimal(55)
     assert (order.status, order.filled_quantity) == ("canceled", Decimal(55))
@@ -87,8 +92,8 @@ def test_a_sale_pays_the_regulatory_fees_too():
     # 100 at 50 without spread: 1.00 + 23.10/10⁶·5,000 = 0.1155 + 0.000119·100 = 0.0119 → 1.1274
     book, aapl = rows.book(), rows.instrument()
     broker = PaperBroker(MarketRules(half_spread_bps=0.0))
-    broker.on_bar(rows.order(book, aapl, "100"), bar(2, 50.0))
-    sale = broker.on_bar(rows.order(book, aapl, "-100", decided=2), bar(3, 50.0))
+    carry(broker, rows.order(book, aapl, "100"), bar(2, 50.0))
+    sale = carry(broker, rows.order(book, aapl, "-100", decided=2), bar(3, 50.0))
     assert sale is not None
     assert sale.commission == Decimal("1.1274")
     book.refresh_from_db()
@@ -98,8 +103,8 @@ def test_a_sale_pays_the_regulatory_fees_too():
 def test_without_short_selling_a_sale_ends_flat():
     book, aapl = rows.book(), rows.instrument()
     broker = PaperBroker(FREE)
-    broker.on_bar(rows.order(book, aapl, "10"), bar(2, 50.0))
-    sale = broker.on_bar(rows.order(book, aapl, "-30", decided=2), bar(3, 50.0))
+    carry(broker, rows.order(book, aapl, "10"), bar(2, 50.0))
+    sale = carry(broker, rows.order(book, aapl, "-30", decided=2), bar(3, 50.0))
     assert sale is not None and sale.quantity == Decimal(-10)
     assert Position.objects.get().quantity == 0
 
@@ -113,9 +118,9 @@ def test_submitting_twice_is_one_order():
     broker.submit(order)
     order.refresh_from_db()
     assert (order.status, order.submitted_at) == (Order.Status.ACCEPTED, first)
-    assert broker.on_bar(order, bar(2, 50.0)) is not None
+    assert carry(broker, order, bar(2, 50.0)) is not None
     broker.submit(order)  # after the fill
-    assert broker.on_bar(order, bar(3, 50.0)) is None
+    assert carry(broker, order, bar(3, 50.0)) is None
     assert Fill.objects.count() == 1
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from core.ledger import apply_split
-from core.simulation import first_kernel as kernel
+from core.simulation import kernel
 from core.simulation.account import SimulatedAccount
-from core.simulation.bars import validate_actions
+from core.simulation.bars import bar_table, validate_actions
 from core.simulation.rules import MarketRules
 from core.simulation.trades import Fill, OpenPosition, RoundTrip, Split, open_remainder, round_trips
 
@@ -55,7 +55,7 @@ def test_a_position_below_one_lot_is_paid_out_whole():
     made = account(3.0, 10.0)
     made.step(40.0, 40.0, 1e6, 3.0, split=0.25)
     assert (made.quantity, made.average_price, made.cash) == (0.0, 0.0, 10_000.0)
-    assert made.state[kernel.AGE] == 0.0
+    assert made.age == 0.0
 
 
 def test_an_order_waiting_for_the_split_is_meant_in_old_units():
@@ -72,21 +72,27 @@ def test_a_multiplier_counts():
 
 
 def test_whole_series_have_the_same_step_and_none_without_actions():
-    prices, volume, fees = np.array([70.0, 70.0, 10.0, 9.5]), np.full(4, 1e6), np.zeros((4, 3))
+    prices, volume = np.array([70.0, 70.0, 10.0, 9.5]), np.full(4, 1e6)
     actions = np.array([[1.0, 0.0], [1.0, 0.0], [7.0, 0.0], [1.0, 0.5]])
     rules = MarketRules(**FREE).as_array()
     targets = np.array([100.0, NAN, NAN, NAN])
-    equity, fills, quantity, _ = kernel.run_targets(prices, prices, volume, fees, 10_000.0, targets, rules, actions)
-    assert (equity.tolist(), quantity.tolist()) == ([10_000.0] * 4, [0.0, 100.0, 700.0, 700.0])
+    bars = bar_table(prices, prices, volume, actions=actions)
+    equity, quantity, fills, _ = kernel.run_targets(bars, 10_000.0, targets, rules)
+    assert (equity.tolist(), quantity[:, 0].tolist()) == ([10_000.0] * 4, [0.0, 100.0, 700.0, 700.0])
     assert len(fills) == 1
-    nothing = np.tile([1.0, 0.0], (4, 1))
-    plain = kernel.run_weights(prices, prices, volume, fees, 10_000.0, np.ones(4), rules)
-    for found, expected in zip(
-        kernel.run_weights(prices, prices, volume, fees, 10_000.0, np.ones(4), rules, nothing), plain, strict=True
-    ):
+    nothing = bar_table(prices, prices, volume, actions=np.tile([1.0, 0.0], (4, 1)))
+    plain = kernel.run_weights(bar_table(prices, prices, volume), 10_000.0, np.ones(4), rules)
+    for found, expected in zip(kernel.run_weights(nothing, 10_000.0, np.ones(4), rules), plain, strict=True):
         np.testing.assert_array_equal(found, expected)
-    with pytest.raises(ValueError, match="one row per bar"):
-        kernel.run_targets(prices, prices, volume, fees, 10_000.0, targets, rules, actions[:2])
+    with pytest.raises(ValueError, match="actions has shape"):
+        bar_table(prices, prices, volume, actions=actions[:2])
+
+
+def test_an_action_inside_a_session_is_refused():
+    actions = np.array([[1.0, 0.0], [7.0, 0.0]])
+    with pytest.raises(ValueError, match=r"actions: row 1 .* first bar of a session"):
+        bar_table([70.0, 10.0], [70.0, 10.0], [1.0, 1.0], day=[5, 5], actions=actions)
+    assert bar_table([70.0, 10.0], [70.0, 10.0], [1.0, 1.0], day=[5, 6], actions=actions).shape == (2, 1, kernel.N_BAR)
 
 
 @pytest.mark.parametrize("ratio", [7.0, 0.25, 1 / 3, 0.1, 1.5, 20.0, 0.3333333333])

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from core.simulation import first_kernel as kernel
+from core.simulation import kernel
 from core.simulation.fees import fees_for
 from core.simulation.rules import MarketRules
 
@@ -17,15 +17,37 @@ def vector(**changes):
     return MarketRules(**changes).as_array()
 
 
+def commission(traded, price, fees, rules):
+    return kernel.commission(traded, price, *fees, False, rules)
+
+
+def room(quantity, cash, open_price, rules):
+    """Of an account with one instrument: leverage times equity at the open."""
+    equity = cash + quantity * open_price * rules[kernel.RULE_MULTIPLIER]
+    return kernel.room_at_open(equity, 0.0, rules[kernel.RULE_LEVERAGE])
+
+
+def allowed_at_open(quantity, target, cash, open_price, volume, rules):
+    limit = kernel.trade_limit(volume, rules)
+    return kernel.allowed_at_open(quantity, target, room(quantity, cash, open_price, rules), open_price, limit, rules)
+
+
+def trade_at_open(quantity, target, cash, average, open_price, volume, fees, rules):
+    """(traded, price, commission, cash, quantity, average) of shares in an account with one instrument."""
+    traded, price, paid, _, change, new_quantity, new_average = kernel.trade_at_open(
+        quantity, target, average, room(quantity, cash, open_price, rules), open_price,
+        kernel.trade_limit(volume, rules), volume, 0.0, *fees, rules,
+    )  # fmt: skip
+    return traded, price, paid, cash + change, new_quantity, new_average
+
+
 def test_worked_case_one_buys_196_and_leaves_92_cents_of_debt():
     # cash 10,000, close 50, weight 1: 200. Open 51, 2 bps: floor(10,000/51.0102) = 196. Fill 51.0102 -> 51.02.
     # Commission max(1, 0.98) = 1.00. Cash 10,000 - 196*51.02 - 1.00 = 10,000 - 9,999.92 - 1.00 = -0.92
     rules = vector(half_spread_bps=2.0, tick_size=0.01)
     target = kernel.quantity_for_weight(1.0, 10_000.0, 50.0, rules)
     assert target == 200.0
-    traded, price, paid, cash, quantity, average = kernel.trade_at_open(
-        0.0, target, 10_000.0, 0.0, 51.0, 1e6, NO_FEES, rules
-    )
+    traded, price, paid, cash, quantity, average = trade_at_open(0.0, target, 10_000.0, 0.0, 51.0, 1e6, NO_FEES, rules)
     assert (traded, quantity, paid) == (196.0, 196.0, 1.0)
     assert price == pytest.approx(51.02, abs=1e-12) and average == price
     assert cash == pytest.approx(-0.92, abs=1e-9)
@@ -67,30 +89,30 @@ def test_impact_grows_with_the_share_of_volume():
 
 @pytest.mark.parametrize(("n", "price", "expected"), [(100, 25.0, 1.00), (1000, 25.0, 5.00), (1000, 0.25, 2.50)])
 def test_commission_is_the_brokers_own_examples(n, price, expected):
-    assert kernel.commission(float(n), price, NO_FEES, vector()) == pytest.approx(expected)
-    assert kernel.commission(float(-n), price, NO_FEES, vector()) == pytest.approx(expected)
+    assert commission(float(n), price, NO_FEES, vector()) == pytest.approx(expected)
+    assert commission(float(-n), price, NO_FEES, vector()) == pytest.approx(expected)
 
 
 def test_sells_pay_the_regulators_of_their_date():
     # 1,000 sold at 25 on 2024-06-03: 5.00 + 25,000*27.80/10^6 = 0.695 + 1,000*0.000166 = 0.166 -> 5.861
     rules, fees = (vector(), fees_for(np.array(["2024-06-03", "2025-06-02", "2020-03-02"], dtype="datetime64[D]")))
-    assert kernel.commission(-1000.0, 25.0, fees[0], rules) == pytest.approx(5.861)
-    assert kernel.commission(1000.0, 25.0, fees[0], rules) == pytest.approx(5.0)
+    assert commission(-1000.0, 25.0, fees[0], rules) == pytest.approx(5.861)
+    assert commission(1000.0, 25.0, fees[0], rules) == pytest.approx(5.0)
     # 2025-06-02: no SEC fee: 5.166. 2020-03-02: 25,000*22.10/10^6 = 0.5525, 0.119 -> 5.6715
-    assert kernel.commission(-1000.0, 25.0, fees[1], rules) == pytest.approx(5.166)
-    assert kernel.commission(-1000.0, 25.0, fees[2], rules) == pytest.approx(5.6715)
+    assert commission(-1000.0, 25.0, fees[1], rules) == pytest.approx(5.166)
+    assert commission(-1000.0, 25.0, fees[2], rules) == pytest.approx(5.6715)
     # 100,000 shares at 1: 500 + 100,000*27.80/10^6 = 2.78 + min(16.60, cap 8.30) = 511.08
-    assert kernel.commission(-100_000.0, 1.0, fees[0], rules) == pytest.approx(511.08)
+    assert commission(-100_000.0, 1.0, fees[0], rules) == pytest.approx(511.08)
 
 
 def test_other_schedules_charge_no_regulatory_fees():
     fees = fees_for(np.array(["2024-06-03"], dtype="datetime64[D]"))[0]
     # 10 bps of 2*300 is 0.60, with multiplier 20 it is 12.00
-    assert kernel.commission(-2.0, 300.0, fees, vector(schedule="bps", commission_bps=10.0)) == pytest.approx(0.6)
+    assert commission(-2.0, 300.0, fees, vector(schedule="bps", commission_bps=10.0)) == pytest.approx(0.6)
     rules = vector(schedule="bps", commission_bps=10.0, multiplier=20.0)
-    assert kernel.commission(-2.0, 300.0, fees, rules) == pytest.approx(12.0)
-    assert kernel.commission(-2.0, 300.0, fees, vector(schedule="none")) == 0.0
-    assert kernel.commission(0.0, 300.0, fees, vector()) == 0.0
+    assert commission(-2.0, 300.0, fees, rules) == pytest.approx(12.0)
+    assert commission(-2.0, 300.0, fees, vector(schedule="none")) == 0.0
+    assert commission(0.0, 300.0, fees, vector()) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -165,7 +187,7 @@ def test_small_changes_of_weight_place_no_order_except_to_zero():
 )
 def test_leverage_caps_what_increases_the_position(quantity, target, cash, changes, expected):
     rules = vector(**({"half_spread_bps": 0.0} | changes))
-    assert kernel.allowed_at_open(quantity, target, cash, 50.0, 0.0, rules) == expected
+    assert allowed_at_open(quantity, target, cash, 50.0, 0.0, rules) == expected
 
 
 @pytest.mark.parametrize(
@@ -182,12 +204,12 @@ def test_leverage_caps_what_increases_the_position(quantity, target, cash, chang
 )
 def test_participation_limits_what_trades_in_a_bar(quantity, target, volume, expected):
     rules = vector(**FREE, participation=0.05, short_selling=True)
-    assert kernel.allowed_at_open(quantity, target, 1e6, 50.0, volume, rules) == expected
+    assert allowed_at_open(quantity, target, 1e6, 50.0, volume, rules) == expected
 
 
 def test_without_participation_an_index_without_volume_trades():
     rules = vector(**FREE, participation=0.0, impact_bps=100.0)
-    traded, price, *_ = kernel.trade_at_open(0.0, 100.0, 1e6, 0.0, 50.0, 0.0, NO_FEES, rules)
+    traded, price, *_ = trade_at_open(0.0, 100.0, 1e6, 0.0, 50.0, 0.0, NO_FEES, rules)
     assert (traded, price) == (100.0, 50.0)
 
 
@@ -205,15 +227,13 @@ def test_without_participation_an_index_without_volume_trades():
 )
 def test_average_price_after_a_fill(quantity, target, average, expected):
     rules = vector(**FREE, short_selling=True)
-    *_, new_quantity, new_average = kernel.trade_at_open(quantity, target, 1e6, average, 50.0, 0.0, NO_FEES, rules)
+    *_, new_quantity, new_average = trade_at_open(quantity, target, 1e6, average, 50.0, 0.0, NO_FEES, rules)
     assert new_quantity == target
     assert new_average == pytest.approx(expected)
 
 
 def test_order_for_nothing_changes_nothing():
-    traded, price, paid, cash, quantity, average = kernel.trade_at_open(
-        10.0, 10.0, 123.0, 40.0, 50.0, 1e6, NO_FEES, vector()
-    )
+    traded, price, paid, cash, quantity, average = trade_at_open(10.0, 10.0, 123.0, 40.0, 50.0, 1e6, NO_FEES, vector())
     assert (traded, paid, cash, quantity, average) == (0.0, 0.0, 123.0, 10.0, 40.0)
     assert math.isnan(price)
 
@@ -221,7 +241,7 @@ def test_order_for_nothing_changes_nothing():
 def test_short_sale_brings_cash_and_its_cover_takes_it():
     # 100 sold at 50: cash 10,000 + 5,000; bought back at 40: 15,000 - 4,000 = 11,000, the gain of 100*10
     rules = vector(**FREE, short_selling=True)
-    _, _, _, cash, quantity, _ = kernel.trade_at_open(0.0, -100.0, 10_000.0, 0.0, 50.0, 0.0, NO_FEES, rules)
+    _, _, _, cash, quantity, _ = trade_at_open(0.0, -100.0, 10_000.0, 0.0, 50.0, 0.0, NO_FEES, rules)
     assert (cash, quantity) == (15_000.0, -100.0)
-    _, _, _, cash, quantity, average = kernel.trade_at_open(quantity, 0.0, cash, 50.0, 40.0, 0.0, NO_FEES, rules)
+    _, _, _, cash, quantity, average = trade_at_open(quantity, 0.0, cash, 50.0, 40.0, 0.0, NO_FEES, rules)
     assert (cash, quantity, average) == (11_000.0, 0.0, 0.0)

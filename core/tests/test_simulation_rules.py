@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.simulation import first_kernel as kernel
+from core.simulation import kernel
 from core.simulation.bars import validate_bars
 from core.simulation.fees import fees_for, load_fees
 from core.simulation.rules import MarketRules
@@ -29,7 +29,7 @@ def test_vector_holds_each_rule_at_its_index():
     assert vector[kernel.RULE_SHORT_SELLING] == 1.0
     assert vector[kernel.RULE_VOLATILITY_DECAY] == 0.5  # one bar halves the weight
     assert vector[kernel.RULE_SCHEDULE] == kernel.SCHEDULE_PER_SHARE
-    assert vector[kernel.RULE_COMMISSION_PER_SHARE] == 0.005
+    assert vector[kernel.RULE_COMMISSION_PER_UNIT] == 0.005
     assert MarketRules(schedule="none").as_array()[kernel.RULE_SCHEDULE] == kernel.SCHEDULE_NONE
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.simulation import first_kernel as kernel
+from core.simulation import kernel
 from core.simulation.account import SimulatedAccount
-from core.simulation.bars import validate_bars
+from core.simulation.bars import bar_table
 from core.simulation.fees import fees_for
 from core.simulation.rules import MarketRules
 from core.tests import reference_simulation
@@ -22,8 +22,12 @@ NAN = math.nan
 
 
 def run_targets(open_, close, targets, *, cash=10_000.0, volume=None, **changes):
-    bars = validate_bars(open_, close, np.zeros(len(close)) if volume is None else volume)
-    return kernel.run_targets(*bars, cash, np.array(targets, dtype=float), MarketRules(**changes).as_array())
+    """(equity, quantity, fills, out) of one instrument, quantity as (T,)."""
+    bars = bar_table(open_, close, np.zeros(len(close)) if volume is None else volume)
+    equity, quantity, fills, out = kernel.run_targets(
+        bars, cash, np.array(targets, dtype=float), MarketRules(**changes).as_array()
+    )
+    return equity, quantity[:, 0], fills, out
 
 
 def test_two_bars_with_every_number_by_hand():
@@ -47,7 +51,7 @@ def test_two_bars_with_every_number_by_hand():
     assert second.rewards["drawdown"] == 0.0 and account.drawdown == 0.0
     assert second.rewards["volatility"] == pytest.approx(-math.sqrt(0.25 * 0.020092**2 + 0.5 * earned**2))
     assert second.rewards["cost"] == 0.0 and second.traded == 0.0 and math.isnan(second.price)
-    assert (account.state[kernel.AGE], account.average_price) == (2.0, pytest.approx(51.02))
+    assert (account.age, account.average_price) == (2.0, pytest.approx(51.02))
 
 
 def test_drawdown_reward_pays_only_for_what_is_new():
@@ -58,17 +62,17 @@ def test_drawdown_reward_pays_only_for_what_is_new():
 
 def test_decision_at_a_close_trades_at_the_next_open_and_the_last_never():
     # decided 100 at close 0, bought at open 1 (60); the decision to sell at the last close is not carried out
-    equity, fills, quantity, _ = run_targets([50.0, 60.0, 70.0], [55.0, 65.0, 75.0], [100.0, NAN, 0.0], **FREE)
+    equity, quantity, fills, _ = run_targets([50.0, 60.0, 70.0], [55.0, 65.0, 75.0], [100.0, NAN, 0.0], **FREE)
     np.testing.assert_array_equal(quantity, [0.0, 100.0, 100.0])
-    np.testing.assert_array_equal(fills, [[1.0, 100.0, 60.0, 0.0]])
+    np.testing.assert_array_equal(fills[:, :4], [[1.0, 100.0, 60.0, 0.0]])
     np.testing.assert_allclose(equity, [10_000.0, 10_500.0, 11_500.0])
 
 
 def test_buy_and_hold_decides_once():
-    bars = validate_bars([50.0, 51.0, 40.0], [50.0, 50.0, 45.0], np.zeros(3))
+    bars = bar_table([50.0, 51.0, 40.0], [50.0, 50.0, 45.0], np.zeros(3))
     weights, rules = np.array([1.0, NAN, NAN]), MarketRules().as_array()
-    equity, fills, _, _ = kernel.run_weights(*bars, 10_000.0, weights, rules)
-    assert fills.shape == (1, kernel.N_FILL) and fills[0, kernel.FILL_QUANTITY] == 196.0
+    equity, _, fills, _ = kernel.run_weights(bars, 10_000.0, weights, rules)
+    assert fills.shape == (1, kernel.N_RUN_FILL) and fills[0, kernel.RUN_TRADED] == 196.0
     np.testing.assert_allclose(equity, [10_000.0, 9_799.08, -0.92 + 196 * 45.0])
 
 
@@ -77,13 +81,13 @@ def test_age_counts_closes_and_starts_anew_on_reversal():
     ages = []
     for target in (0.0, 10.0, 20.0, 5.0, -5.0, -5.0, 0.0):
         account.step(50.0, 50.0, 0.0, target)
-        ages.append(account.state[kernel.AGE])
+        ages.append(account.age)
     assert ages == [0.0, 1.0, 2.0, 3.0, 1.0, 2.0, 0.0]
 
 
 def test_part_of_an_order_beyond_the_volume_limit_is_cancelled():
     # 5 % of 1,000 is 50 a bar; no new decision, no second part
-    _, _, quantity, _ = run_targets(
+    _, quantity, _, _ = run_targets(
         [50.0] * 4, [50.0] * 4, [100.0, NAN, 100.0, NAN], volume=[1000.0] * 4, participation=0.05, **FREE
     )
     np.testing.assert_array_equal(quantity, [0.0, 50.0, 50.0, 100.0])
@@ -92,9 +96,9 @@ def test_part_of_an_order_beyond_the_volume_limit_is_cancelled():
 def test_ruin_sells_everything_at_the_next_open_and_ends_the_episode():
     account = SimulatedAccount(10_000.0, MarketRules(**FREE, ruin_fraction=0.5))
     account.step(100.0, 51.0, 0.0, target=100.0)  # equity 5,100
-    assert not account.terminated and not account.state[kernel.PENDING_FORCE]
+    assert not account.terminated and not account.forced
     result = account.step(51.0, 50.0, 0.0, target=100.0)  # exactly half of the start is ruin
-    assert account.state[kernel.PENDING_FORCE] == 1.0 and not result.terminated
+    assert account.forced and not result.terminated
     result = account.step(55.0, 60.0, 0.0, target=100.0)  # the decision to stay is overruled
     assert (result.traded, result.price, result.terminated) == (-100.0, 55.0, True)
     assert (account.quantity, account.equity) == (0.0, 5_500.0)
@@ -103,7 +107,7 @@ def test_ruin_sells_everything_at_the_next_open_and_ends_the_episode():
 
 def test_account_worth_less_than_nothing_still_gives_finite_rewards():
     # short 100 at 100, close 250: equity 20,000 - 25,000 = -5,000; covered at 260: -6,000
-    equity, _, quantity, out = run_targets(
+    equity, quantity, _, out = run_targets(
         [100.0, 100.0, 260.0], [100.0, 250.0, 260.0], [-100.0, NAN, NAN], short_selling=True, **FREE
     )
     np.testing.assert_allclose(equity, [10_000.0, -5_000.0, -6_000.0])
@@ -122,8 +126,12 @@ def test_bad_calls_are_refused():
         SimulatedAccount(1.0, MarketRules()).step(1.0, 1.0, 1.0, NAN)
     with pytest.raises(ValueError, match="fees has shape"):
         SimulatedAccount(1.0, MarketRules()).step(1.0, 1.0, 1.0, 0.0, fees=np.zeros((1, 3)))
-    with pytest.raises(ValueError, match="one row per bar"):
+    with pytest.raises(ValueError, match="decisions have shape"):
         run_targets([1.0, 1.0], [1.0, 1.0], [0.0])
+    with pytest.raises(ValueError, match="bars has shape"):
+        kernel.run_targets(np.zeros((3, 2)), 1.0, np.zeros(3), MarketRules().as_array())
+    with pytest.raises(ValueError, match="rules has shape"):
+        kernel.run_targets(bar_table([1.0], [1.0], [1.0]), 1.0, np.zeros(1), np.zeros((2, kernel.N_RULES)))
 
 
 def test_account_decides_like_the_kernel():
@@ -175,8 +183,8 @@ def test_kernel_agrees_with_the_plain_reference_ten_thousand_times(bars, rules, 
 def agree(bars, rules, first_day):
     open_, close, volume, decisions = (np.array(column) for column in zip(*bars, strict=True))
     fees = fees_for(np.datetime64("2017-01-01") + first_day + np.arange(len(bars)))
-    *series, fees = validate_bars(open_, close, volume, fees)
-    equity, fills, quantity, out = kernel.run_weights(*series, fees, 50_000.0, decisions, rules.as_array())
+    table = bar_table(open_, close, volume, fees)
+    equity, quantity, fills, out = kernel.run_weights(table, 50_000.0, decisions, rules.as_array())
     days = reference_simulation.run(
         [row[:3] for row in bars], [tuple(row) for row in fees], 50_000.0, list(decisions), rules.to_dict()
     )
@@ -185,11 +193,9 @@ def agree(bars, rules, first_day):
         return np.array([day[name] for day in days])
 
     close_to = {"rtol": 1e-9, "atol": 1e-7}
-    np.testing.assert_array_equal(quantity, expected("quantity"))
+    np.testing.assert_array_equal(quantity[:, 0], expected("quantity"))
     np.testing.assert_allclose(equity, expected("equity"), **close_to)
     for index, name in {
-        kernel.OUT_TRADED: "traded",
-        kernel.OUT_PRICE: "price",
         kernel.OUT_COMMISSION: "commission",
         kernel.OUT_SLIPPAGE: "slippage",
         kernel.OUT_NET_RETURN: "net_return",
@@ -199,26 +205,21 @@ def agree(bars, rules, first_day):
         kernel.OUT_COST: "cost",
     }.items():
         np.testing.assert_allclose(out[:, index], expected(name), **close_to, err_msg=name)
-    assert len(fills) == np.count_nonzero(out[:, kernel.OUT_TRADED])
+    traded = np.flatnonzero(expected("traded"))
+    np.testing.assert_array_equal(fills[:, kernel.RUN_BAR], traded)
+    np.testing.assert_allclose(fills[:, kernel.RUN_TRADED], expected("traded")[traded], **close_to)
+    np.testing.assert_allclose(fills[:, kernel.RUN_PRICE], expected("price")[traded], **close_to)
 
-    # Bar by bar: the state the environment keeps, and the compiled step against its own Python source.
-    state, plain = kernel.new_state(50_000.0), kernel.new_state(50_000.0)
-    row, plain_row = np.empty(kernel.N_OUT), np.empty(kernel.N_OUT)
-    target, vector = 0.0, rules.as_array()
+    # Bar by bar: the account that replay and tests drive.
+    account, target = SimulatedAccount(50_000.0, rules), 0.0
     for t, day in enumerate(days):
-        arguments = (open_[t], close[t], volume[t], fees[t], target, vector)
-        kernel.step_bar(state, *arguments, row)
-        kernel.step_bar.py_func(plain, *arguments, plain_row)
-        np.testing.assert_allclose(state, plain, rtol=1e-12)
-        np.testing.assert_allclose(row, out[t], rtol=1e-12)
-        np.testing.assert_allclose(plain_row, row, rtol=1e-12, atol=1e-15)
-        assert state[kernel.CASH] == pytest.approx(day["cash"], rel=1e-9, abs=1e-7)
-        assert state[kernel.AVERAGE_PRICE] == pytest.approx(day["average"], rel=1e-9)
-        assert (state[kernel.AGE], state[kernel.TERMINATED]) == (day["age"], day["terminated"])
-        held = state[kernel.QUANTITY]
-        target = held
-        if not math.isnan(decisions[t]):
-            target = kernel.target_for_weight(decisions[t], held, state[kernel.EQUITY], close[t], vector)
+        account.step(open_[t], close[t], volume[t], target, fees[t])
+        assert (account.equity, account.quantity) == (equity[t], quantity[t, 0])
+        assert account.cash == pytest.approx(day["cash"], rel=1e-9, abs=1e-7)
+        assert account.average_price == pytest.approx(day["average"], rel=1e-9)
+        assert (account.age, account.terminated) == (day["age"], day["terminated"])
+        decided = decisions[t]
+        target = account.quantity if math.isnan(decided) else account.target_for_weight(decided, close[t])
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -231,23 +232,34 @@ def test_later_bars_and_decisions_change_nothing_earlier(bars, rules, data):
         column[known:] = value
     results = []
     for open_, close, volume, decisions in (columns, changed):
-        series = validate_bars(open_, close, volume)
-        results.append(kernel.run_weights(*series, 50_000.0, decisions, rules.as_array()))
-    for index in (0, 2, 3):  # equity, quantity, out
+        table = bar_table(open_, close, volume)
+        results.append(kernel.run_weights(table, 50_000.0, decisions, rules.as_array()))
+    for index in (0, 1, 3):  # equity, quantity, out
         np.testing.assert_array_equal(results[0][index][:known], results[1][index][:known])
 
 
 SAMPLE_RUN = """
 import numpy as np
-from core.simulation import first_kernel as kernel
-from core.simulation.rules import MarketRules
-rng = np.random.default_rng(5)
-close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, 400))), 2)
-open_ = np.round(close * np.exp(rng.normal(0, 0.01, 400)), 2)
-volume = rng.integers(0, 50_000, 400).astype(float)
-fees = np.tile([27.8e-6, 0.000166, 8.3], (400, 1))
-rules = MarketRules(impact_bps=100.0, impact_exponent=0.5, participation=0.05, short_selling=True, no_trade_band=0.1)
-result = kernel.run_weights(open_, close, volume, fees, 1e5, rng.uniform(-1, 1, 400), rules.as_array())
+from core.simulation import kernel
+from core.simulation.bars import bar_table, side_by_side
+from core.simulation.rules import MarketRules, rules_table
+rng, n = np.random.default_rng(5), 400
+def table():
+    close = np.round(100 * np.exp(np.cumsum(rng.normal(0, 0.02, n))), 2)
+    open_ = np.round(close * np.exp(rng.normal(0, 0.01, n)), 2)
+    high, low = np.maximum(open_, close) * 1.01, np.minimum(open_, close) / 1.01
+    actions = np.column_stack([np.where(np.arange(n) % 97 == 50, 2.0, 1.0), np.where(np.arange(n) % 61 == 30, 0.4, 0)])
+    return bar_table(open_, close, rng.integers(0, 50_000, n), np.tile([27.8e-6, 0.000166, 8.3], (n, 1)), high=high,
+        low=low, day=np.arange(n) // 2 * 3, atr=close * 0.03, actions=actions * (np.arange(n) % 2 == 0)[:, None]
+        + np.array([1.0, 0.0]) * (np.arange(n) % 2 == 1)[:, None])
+every = dict(impact_bps=100.0, participation=0.05, short_selling=True, no_trade_band=0.1, stop_loss=0.04,
+    take_profit=0.06, time_stop=30, interest_rate=0.05, credit_spread=0.005, debit_spread=0.015, borrow_rate=0.02,
+    sharpe_rate=0.05, leverage=1.5, margin_call=3.0)
+rules = rules_table(
+    MarketRules(**every, impact_exponent=0.5, trail_fraction=0.05, schedule="ibkr_tiered"),
+    MarketRules(**every, impact_exponent=1.5, trail_atr=1.5, schedule="ibkr_futures", settled_daily=True),
+)
+result = kernel.run_weights(side_by_side(table(), table()), 1e6, rng.uniform(-1, 1, (n, 2)), rules)
 for array in result:
     print(" ".join(repr(float(number)) for number in array.ravel()))
 """

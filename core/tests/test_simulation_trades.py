@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from core.simulation import first_kernel as kernel
+from core.simulation import kernel
+from core.simulation.bars import bar_table
 from core.simulation.rules import MarketRules
 from core.simulation.trades import Fill, OpenPosition, RoundTrip, fills_from_array, open_remainder, round_trips
 
@@ -69,9 +70,8 @@ def test_results_and_remainder_add_up_to_the_runs_equity():
     rng = np.random.default_rng(3)
     close = np.round(50 * np.exp(np.cumsum(rng.normal(0, 0.02, 300))), 2)
     decisions, rules = rng.uniform(-1, 1, 300), MarketRules(short_selling=True)
-    equity, array, _, _ = kernel.run_weights(
-        close, close, np.zeros(300), np.zeros((300, 3)), 1e5, decisions, rules.as_array()
-    )
+    bars = bar_table(close, close, np.zeros(300))
+    equity, _, array, _ = kernel.run_weights(bars, 1e5, decisions, rules.as_array())
     days = np.datetime64("2024-01-01") + np.arange(300)
     fills = fills_from_array(array, days)
     rest = open_remainder(fills)

@@ -1,0 +1,64 @@
+"""Whether a study has found skill, or only the luckiest of its trials. Pure.
+
+The deflated Sharpe ratio: the best trial's Sharpe ratio is held against the one that the best of as many trials without
+any skill would show, given how long it was measured and how lopsided its returns are.
+Source: Bailey and Lopez de Prado, "The Deflated Sharpe Ratio", Journal of Portfolio Management 2014; the formulas are
+those of the package jsharpe.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import jsharpe
+import numpy as np
+from scipy import stats
+
+SURE_ENOUGH = 0.95  # chance above which a study may speak of skill
+MIN_BARS = 20
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What the best trial's result is worth."""
+
+    sharpe: float  # of the best trial, per bar
+    luck: float  # per bar: what the best of as many trials without skill shows on average
+    chance: float  # 0 to 1: probability that it is better than that luck
+    n_trials: int
+    n_bars: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether the study may report skill."""
+        return self.sharpe > 0.0 and self.chance >= SURE_ENOUGH
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {**asdict(self), "proven": self.proven}
+
+
+def judge(returns: np.ndarray, trial_sharpes: np.ndarray) -> Skill:
+    """The skill of the best trial.
+
+    returns: (T,) its returns per bar on bars it did not learn from, all folds one after the other, the mean over
+    seeds; trial_sharpes: (N,) Sharpe ratio per bar of every trial of the study, the best one's included.
+    Raises: ValueError for fewer than MIN_BARS returns, no trials, or numbers that are not finite.
+    """
+    returns, sharpes = np.asarray(returns, dtype=float), np.asarray(trial_sharpes, dtype=float)
+    if returns.ndim != 1 or len(returns) < MIN_BARS or not np.isfinite(returns).all():
+        raise ValueError(f"returns has shape {returns.shape}, expected at least {MIN_BARS} finite returns per bar")
+    if sharpes.ndim != 1 or len(sharpes) == 0 or not np.isfinite(sharpes).all():
+        raise ValueError(f"trial_sharpes has shape {sharpes.shape}, expected one finite Sharpe ratio per trial")
+    n_bars, spread = len(returns), float(returns.std(ddof=1))
+    if spread == 0.0:  # never invested: nothing was shown
+        return Skill(0.0, 0.0, 0.0, len(sharpes), n_bars)
+    sharpe = float(returns.mean()) / spread
+    # One trial has no choice to be lucky in; of few, their spread may be small by chance, so it is never taken to be
+    # below what an estimate over so many bars varies by itself.
+    between = max(float(np.var(sharpes)), 1.0 / n_bars) if len(sharpes) > 1 else 0.0
+    luck = jsharpe.expected_maximum_sharpe_ratio(len(sharpes), between) if len(sharpes) > 1 else 0.0
+    chance = jsharpe.probabilistic_sharpe_ratio(
+        sharpe, float(luck), T=n_bars, gamma3=float(stats.skew(returns)),
+        gamma4=float(stats.kurtosis(returns, fisher=False)),
+    )  # fmt: skip
+    return Skill(sharpe, float(luck), float(chance), len(sharpes), n_bars)
