@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST
 
 from agents import control
 from agents.dashboard import panel
-from agents.models import Agent, TrainingRun
+from agents.models import Agent
 from core.models import Account
 from core.permissions import go_back, operator_required
 from marketdata import control as stream_control
@@ -56,33 +56,6 @@ def stream_speed(request: HttpRequest, stream_id: int) -> HttpResponse:
     except ValueError as error:
         messages.error(request, f"The speed was not changed: {error}.")
     return _answer(request, reverse("dashboard"))
-
-
-@require_POST
-@operator_required
-def training_start(request: HttpRequest, agent_id: int) -> HttpResponse:
-    """Start a training run of an agent."""
-    agent = get_object_or_404(Agent, pk=agent_id)
-    try:
-        run = control.start_training(agent, actor=request.user.get_username())
-    except ValueError as error:
-        messages.error(request, f"No training was started: {error}.")
-        return _answer(request, reverse("training"))
-    messages.success(request, f"Training run {run.pk} of {agent.name} begins in a moment.")
-    return _answer(request, reverse("training-run", args=[run.pk]))
-
-
-@require_POST
-@operator_required
-def training_cancel(request: HttpRequest, run_id: int) -> HttpResponse:
-    """Cancel a training run."""
-    run = get_object_or_404(TrainingRun, pk=run_id)
-    try:
-        control.cancel_training(run, actor=request.user.get_username())
-        messages.success(request, f"Run {run.pk} was asked to stop; no model version comes of it.")
-    except ValueError as error:
-        messages.error(request, f"The run was not canceled: {error}.")
-    return _answer(request, reverse("training-run", args=[run.pk]))
 
 
 def _ask(request: HttpRequest, actions: dict[str, Callable[..., Any]], action: str, row: Any, done: str) -> None:

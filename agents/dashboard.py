@@ -6,12 +6,11 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from django.utils import timezone
-
 from agents.models import Agent, Backtest, Decision, TrainingRun
 from agents.trades import recent_trades
+from agents.training_rows import RunView, working
 from core import health
-from core.job_words import ENDED, wish
+from core.job_words import wish
 from core.models import Account, Book, EquitySnapshot, Event, JobRow, Order, Position
 from marketdata.models import Bar, Stream
 from risk.models import Limits
@@ -125,7 +124,7 @@ class AgentView:
     @cached_property
     def run(self) -> TrainingRun | None:
         """The training run in progress."""
-        return active_runs().filter(agent=self.agent).first()
+        return working().filter(agent=self.agent).first()
 
     @property
     def target(self) -> float | None:
@@ -183,12 +182,6 @@ def events(feed: str = "", limit: int = 6) -> list[Event]:
     return list(rows.order_by("-time", "-id")[:limit])
 
 
-def active_runs() -> Any:
-    """Training runs that are working or about to."""
-    rows = TrainingRun.objects.select_related("agent", "agent__instrument")
-    return rows.exclude(state__in=ENDED) | rows.filter(state=JobRow.State.STOPPED, desired_state=JobRow.Desired.RUNNING)
-
-
 def latest_backtests() -> list[Backtest]:
     """The newest backtest over the unseen period of each agent."""
     rows = Backtest.objects.filter(period=Backtest.Period.UNSEEN).select_related("model_version__agent__instrument")
@@ -213,16 +206,6 @@ def replay(stream: Stream | None) -> dict[str, Any] | None:
     return {"stream": stream, "wish": wish(stream), "n_all": n_all, "n_done": n_done, "speeds": SPEEDS, "ended": ended}
 
 
-def progress(run: TrainingRun) -> dict[str, Any]:
-    """A run with seconds done and left; left is unknown until some of it is done."""
-    end = run.finished_at or timezone.now()
-    done = (end - run.started_at).total_seconds() if run.started_at else None
-    queued = run.state == JobRow.State.STOPPED and run.desired_state == JobRow.Desired.RUNNING
-    running = queued or run.state not in ENDED
-    left = done * (1 - run.progress) / run.progress if running and done is not None and run.progress > 0.01 else None
-    return {"run": run, "done": done, "left": left, "running": running, "wish": wish(run)}
-
-
 def panel(name: str, account: Account | None, chosen: Agent | None, parameters: Any) -> dict[str, Any]:
     """The context of one panel. Raises: KeyError for a name that is not in PANELS."""
     return PANELS[name](account, chosen, parameters)
@@ -239,7 +222,7 @@ PANELS: dict[str, Any] = {
         "feed": parameters.get("feed", ""),
     },
     "health": lambda account, chosen, parameters: {"components": health.components()},
-    "training": lambda account, chosen, parameters: {"active": [progress(run) for run in active_runs()]},
+    "training": lambda account, chosen, parameters: {"active": [RunView(run) for run in working()]},
     "backtests": lambda account, chosen, parameters: {"backtests": latest_backtests()},
     "replay": lambda account, chosen, parameters: {"replay": replay(chosen.stream if chosen else None)},
     "banner": lambda account, chosen, parameters: {},

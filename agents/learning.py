@@ -1,177 +1,77 @@
-"""One trial: a Stable-Baselines3 learner on the training period, judged on the validation period as it goes. Pure.
+"""One learning: a learner on its training rows, judged on its validation rows as it goes. Pure.
 
-The learner's own files (zip with pickle) are never written: its actor's weights are copied into a ServedPolicy.
+Everything that decides the numbers is in the Lesson. A learning that was paused or killed goes on from its checkpoint
+and ends with the same weights, bit for bit, as one that was not.
 """
 
+import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
-import gymnasium
 import numpy as np
-import torch
-from stable_baselines3 import PPO, SAC
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
+from agents import backends
+from agents.algorithms.base import Learner, LearnerReport
 from agents.backtest import BacktestResult, run_backtest
-from agents.configuration import AgentSettings
-from agents.dataset import Dataset
-from agents.env import CHOICE, TARGET, EnvConfig, TradingEnv
+from agents.learners import checkpoint as checkpoints
+from agents.learners import state
+from agents.learners.checkpoint import Checkpoint, CheckpointUnusable
+from agents.learners.guard import TrainingDiverged
+from agents.learners.tally import Tally
+from agents.learners.tensorboard_log import ScalarLog, open_log
+from agents.lesson import (
+    GO,
+    PAUSE,
+    STOP,
+    Judge,
+    Lesson,
+    LessonResult,
+    Progress,
+    Report,
+    TrainingPaused,
+    TrainingStopped,
+    Wish,
+    make_learner,
+)
 from agents.policy import ServedPolicy
-from agents.rewards import RewardSettings
 
-N_ENVS = {"ppo": 16, "sac": 4}
-N_STEPS_PER_ROLLOUT = 128
-SAC_STEPS_PER_UPDATE = 8  # of all environments together, for one gradient step
-ACTIVATION = {"ppo": "tanh", "sac": "relu"}
+__all__ = [
+    "Lesson", "LessonResult", "Progress", "TrainingDiverged", "TrainingPaused", "TrainingStopped", "learn",
+    "make_learner", "score",
+]  # fmt: skip
+logger = logging.getLogger(__name__)
+
 NEVER_TRADED = -1.0  # score of a policy without a single fill: worse than earning nothing
 SECONDS_BETWEEN_REPORTS = 0.5
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+MOST_TIME_FOR_CHECKPOINTS = 0.05  # share of a learning's time that writing them may take
+POINTS_IN_LOG = 200  # of TensorBoard, per learning
 
 
-class TrainingDiverged(RuntimeError):
-    """The network's weights became NaN or infinite; the trial is lost, other parameters may do."""
+def learn(
+    lesson: Lesson,
+    *,
+    on_progress: Report = lambda progress: None,
+    judge: Judge = lambda number, score: False,
+    wish: Wish = lambda: GO,
+    checkpoint: Path | None = None,
+    logs: Path | None = None,
+) -> LessonResult:
+    """Carry a lesson out, from its checkpoint if there is one. Returns: the best evaluation.
 
-
-class TrainingStopped(Exception):
-    """An operator asked for the training to end."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a trial stands."""
-
-    steps_done: int
-    steps_total: int
-    steps_per_second: float
-
-
-@dataclass(frozen=True, eq=False)
-class TrialResult:
-    """The best of a trial's evaluations."""
-
-    score: float
-    policy: ServedPolicy
-    validation: BacktestResult
-    evaluations: list[float]  # scores in order
-    steps_done: int
-
-
-Report = Callable[[Progress], None]
-Judge = Callable[[int, float], bool]  # (evaluation number, score) -> whether to stop early
-
-
-class _ScaledReward(VecEnvWrapper):
-    """Multiplies rewards so that their size suits the learner; the environment's own reward keeps its meaning."""
-
-    def __init__(self, venv: DummyVecEnv, scale: float) -> None:
-        super().__init__(venv)
-        self.scale = scale
-
-    def reset(self) -> VecEnvObs:
-        return self.venv.reset()
-
-    def step_wait(self) -> VecEnvStepReturn:
-        observations, rewards, dones, infos = self.venv.step_wait()
-        return observations, rewards * self.scale, dones, infos
-
-
-class _Supervisor(BaseCallback):
-    """Evaluates at even distances, reports at most twice a second, and ends the learning when told to."""
-
-    def __init__(self, trial: "Trial", total: int) -> None:
-        super().__init__()
-        self.trial, self.total = trial, total
-        self.marks = [total * (i + 1) // trial.settings.training.n_evaluations for i in range(trial.n_evaluations)]
-        self.started, self.reported = time.monotonic(), 0.0
-
-    def _on_step(self) -> bool:
-        now = time.monotonic()
-        if now - self.reported >= SECONDS_BETWEEN_REPORTS:
-            self.reported = now
-            if self.trial.should_stop():
-                raise TrainingStopped
-            self._report(now)
-        return True
-
-    def _on_rollout_start(self) -> None:
-        # Between rollouts the weights are settled: inside one, PPO has not learned from what it just saw.
-        while self.marks and self.num_timesteps >= self.marks[0]:
-            self.marks.pop(0)
-            if self.trial.evaluate(self.model):
-                raise _PrunedError
-
-    def _on_training_end(self) -> None:
-        if self.marks:
-            self.trial.evaluate(self.model)
-        self._report(time.monotonic())
-
-    def _report(self, now: float) -> None:
-        rate = self.num_timesteps / max(now - self.started, 1e-9)
-        self.trial.report(Progress(min(self.num_timesteps, self.total), self.total, rate))
-
-
-class _PrunedError(Exception):
-    """The judge had seen enough."""
-
-
-class Trial:
-    """One learning run with given parameters and seed."""
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        settings: AgentSettings,
-        parameters: dict[str, Any],
-        seed: int,
-        *,
-        start_cash: float = 50_000.0,
-        report: Report = lambda progress: None,
-        judge: Judge = lambda number, score: False,
-        should_stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        self.dataset, self.settings, self.parameters, self.seed = dataset, settings, parameters, seed
-        self.start_cash, self.report, self.judge, self.should_stop = start_cash, report, judge, should_stop
-        self.n_evaluations = settings.training.n_evaluations
-        self.scores: list[float] = []
-        self.best: TrialResult | None = None
-        self.pruned = False
-
-    def run(self) -> TrialResult:
-        """Learn, evaluating as it goes. Returns: the best evaluation; `pruned` says whether the judge ended it early.
-
-        Raises: TrainingDiverged, TrainingStopped.
-        """
-        torch.set_num_threads(self.settings.training.n_threads)
-        total = self.settings.training.n_steps
-        model = make_learner(self.dataset, self.settings, self.parameters, self.seed, self.start_cash)
-        supervisor = _Supervisor(self, total)
-        try:
-            model.learn(total, callback=supervisor)
-        except _PrunedError:
-            self.pruned = True
-        finally:
-            model.get_env().close()  # type: ignore[union-attr]
-        if self.best is None:
-            raise TrainingDiverged("the trial ended before its first evaluation; raise training.n_steps")
-        return self.best
-
-    def evaluate(self, model: BaseAlgorithm) -> bool:
-        """Backtest the weights as they are on the validation period. Returns: whether to stop."""
-        policy = served(model, self.dataset, self.settings)
-        rows = self.dataset.validation
-        result = run_backtest(
-            policy, self.dataset.market, self.dataset.bars.time, rows.first, rows.last,
-            reward=self.settings.reward, start_cash=self.start_cash,
-        )  # fmt: skip
-        value = score(result, self.settings.training.min_trades)
-        self.scores.append(value)
-        if self.best is None or value > self.best.score:
-            self.best = TrialResult(value, policy, result, self.scores, model.num_timesteps)
-        return self.judge(len(self.scores) - 1, value)
+    on_progress: called at the start and then at most twice a second; wish: asked after every round; checkpoint: file
+    that is written every few seconds and at every evaluation, and left there at the end; logs: folder for TensorBoard.
+    Raises: TrainingPaused, TrainingStopped; TrainingDiverged naming what became NaN, the last good checkpoint stays;
+    BackendMissing.
+    """
+    backends.check(lesson.backend, lesson.settings.algorithm, lesson.settings.network.kind)
+    backends.prepare(lesson.backend, lesson.settings.training.n_threads)
+    learning = _Learning(lesson, on_progress, judge, wish, checkpoint)
+    try:
+        learning.open(logs)
+        return learning.run()
+    finally:
+        learning.close()
 
 
 def score(result: BacktestResult, min_trades: float) -> float:
@@ -188,86 +88,162 @@ def score(result: BacktestResult, min_trades: float) -> float:
     return (sharpe if np.isfinite(sharpe) else NEVER_TRADED) - missing
 
 
-def make_learner(
-    dataset: Dataset, settings: AgentSettings, parameters: dict[str, Any], seed: int, start_cash: float = 50_000.0
-) -> BaseAlgorithm:
-    """A Stable-Baselines3 learner on the training rows; same seed, same numbers on one thread."""
-    reward = _scaled_penalties(settings.reward, float(parameters.get("penalty", 1.0)))
-    config = EnvConfig(
-        action=CHOICE if settings.algorithm == "ppo" else TARGET,
-        rules=settings.rules,
-        reward=reward,
-        start_cash=start_cash,
-        first=dataset.training.first,
-        last=dataset.training.last,
-        episode_length=min(settings.training.episode_length, len(dataset.training) - 1),
-        own=settings.own_state,
-    )
-    copies: list[Callable[[], gymnasium.Env]] = [lambda: TradingEnv(dataset.market, config)]
-    copies *= N_ENVS[settings.algorithm]
-    env = _ScaledReward(DummyVecEnv(copies), 1.0 / _typical_reward(dataset, config))
-    width = int(parameters["width"])
-    if settings.algorithm == "ppo":
-        return PPO(
-            "MlpPolicy", env, seed=seed, device="cpu", verbose=0,
-            n_steps=N_STEPS_PER_ROLLOUT, batch_size=512, n_epochs=int(parameters.get("n_epochs", 6)),
-            learning_rate=float(parameters["learning_rate"]), gamma=float(parameters["gamma"]),
-            ent_coef=float(parameters["ent_coef"]), gae_lambda=0.9,
-            policy_kwargs={"net_arch": {"pi": [width, width], "vf": [width, width]}, "activation_fn": torch.nn.Tanh},
+class _Learning:
+    """A lesson being carried out."""
+
+    def __init__(self, lesson: Lesson, report: Report, judge: Judge, wish: Wish, path: Path | None) -> None:
+        self.lesson, self.report, self.judge, self.wish, self.path = lesson, report, judge, wish, path
+        self.fingerprint = lesson.fingerprint()
+        n = lesson.settings.training.n_evaluations
+        self.marks = [lesson.n_steps * (number + 1) // n for number in range(n)]
+        self.scores: list[float] = []
+        self.best: tuple[float, ServedPolicy] | None = None
+        self.validation: BacktestResult | None = None  # of the best; looked at again after a resume
+        self.pruned, self.note = False, ""
+        self.learner: Learner | None = None
+        self.log: ScalarLog = open_log(None)
+        self.reported = self.started = self.saved = time.monotonic()
+        self.between_checkpoints = SECONDS_BETWEEN_CHECKPOINTS
+
+    @property
+    def steps_done(self) -> int:
+        return self.learner.steps_done if self.learner else 0
+
+    def open(self, logs: Path | None) -> None:
+        """Make the learner and bring it to where the checkpoint says."""
+        self.learner = make_learner(self.lesson)
+        if self.path is not None and self.path.exists():
+            try:
+                self._restore(checkpoints.read(self.path, self.fingerprint))
+            except (CheckpointUnusable, ValueError, KeyError) as error:
+                self._start_anew(str(error))
+        self.first_step, self.started = self.steps_done, time.monotonic()
+        self.points_at = self.first_step * POINTS_IN_LOG // self.lesson.n_steps
+        self.tally, self.points = Tally(self.first_step), Tally(self.first_step)
+        self.log = open_log(logs, self.first_step)
+        self._tell(force=True)
+
+    def _start_anew(self, reason: str) -> None:
+        self.note = f"Learning starts anew: {reason}"
+        logger.warning("%s", self.note)
+        self.scores, self.best, self.pruned = [], None, False
+        self.close()
+        self.learner = make_learner(self.lesson)
+
+    def _restore(self, found: Checkpoint) -> None:
+        assert self.learner is not None
+        about = found.about
+        policy = ServedPolicy.from_bytes(found.arrays["best"].tobytes()) if about["best_score"] is not None else None
+        self.learner.restore(state.part(found.arrays, "learner"))
+        self.scores, self.pruned = list(about["scores"]), bool(about["pruned"])
+        self.best = None if policy is None else (float(about["best_score"]), policy)
+
+    def run(self) -> LessonResult:
+        """Learn to the end or until somebody wishes otherwise."""
+        assert self.learner is not None
+        while self.steps_done < self.lesson.n_steps and not self.pruned:
+            self._obey()
+            report = self.learner.advance()
+            self.tally.add(report)
+            self._log(report)
+            due = self._due()
+            if due:
+                self._evaluate(due)
+            self._tell()
+            if due or time.monotonic() - self.saved >= self.between_checkpoints:
+                self._save()
+        return self._result()
+
+    def _obey(self) -> None:
+        wanted = self.wish()
+        if wanted == PAUSE:
+            self._save()
+            raise TrainingPaused(f"paused after {self.steps_done} steps")
+        if wanted == STOP:
+            raise TrainingStopped(f"stopped after {self.steps_done} steps")
+
+    def _due(self) -> int:
+        """How many evaluations are due by now and not yet made."""
+        return sum(mark <= self.steps_done for mark in self.marks) - len(self.scores)
+
+    def _evaluate(self, n_due: int) -> None:
+        """Backtest the weights as they are on the validation rows; counts as often as evaluations were due."""
+        assert self.learner is not None
+        policy = self.learner.policy()
+        result = self._backtest(policy)
+        value = score(result, self.lesson.settings.training.min_trades)
+        if self.best is None or value > self.best[0]:
+            self.best, self.validation = (value, policy), result
+        for _ in range(n_due):
+            self.scores.append(value)
+            if self.judge(len(self.scores) - 1, value):
+                self.pruned = True
+                break
+        self.log.write(self.steps_done, {"score": value})
+
+    def _backtest(self, policy: ServedPolicy) -> BacktestResult:
+        lesson = self.lesson
+        return run_backtest(
+            policy, lesson.dataset.market, lesson.dataset.bars.time, lesson.validation.first, lesson.validation.last,
+            reward=lesson.settings.reward, start_cash=lesson.start_cash,
         )  # fmt: skip
-    return SAC(
-        "MlpPolicy", env, seed=seed, device="cpu", verbose=0,
-        learning_rate=float(parameters["learning_rate"]), gamma=float(parameters["gamma"]),
-        ent_coef=f"auto_{float(parameters['ent_coef'])}", tau=0.01,
-        buffer_size=settings.training.n_steps, batch_size=128, learning_starts=1_000,
-        train_freq=SAC_STEPS_PER_UPDATE // N_ENVS["sac"], gradient_steps=1,
-        policy_kwargs={"net_arch": [width, width]},
-    )  # fmt: skip
 
+    def _log(self, report: LearnerReport) -> None:
+        before, self.points_at = self.points_at, report.steps_done * POINTS_IN_LOG // self.lesson.n_steps
+        self.points.add(report)
+        if self.points_at > before:  # at the same steps, whether or not it was interrupted
+            self.log.write(report.steps_done, self.points.take().scalars())
 
-def _scaled_penalties(reward: RewardSettings, factor: float) -> RewardSettings:
-    values = reward.to_dict()
-    for name in ("drawdown", "volatility", "cost"):
-        values[name] *= factor
-    return RewardSettings(**values)
+    def _tell(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self.reported < SECONDS_BETWEEN_REPORTS and self.steps_done < self.lesson.n_steps:
+            return
+        self.reported = now
+        rate = (self.steps_done - self.first_step) / max(now - self.started, 1e-9)
+        means = self.tally.take()
+        self.report(
+            Progress(
+                steps_done=min(self.steps_done, self.lesson.n_steps), steps_total=self.lesson.n_steps,
+                steps_per_second=rate, losses=means.losses, reward_components=means.reward_components,
+                actions=means.actions, episode_return=means.episode_return, note=self.note,
+            )
+        )  # fmt: skip
+        self.note = ""
 
+    def _save(self) -> None:
+        if self.path is None or self.learner is None:
+            return
+        began = time.monotonic()
+        arrays = state.under("learner", self.learner.snapshot())
+        if self.best is not None:
+            arrays["best"] = np.frombuffer(self.best[1].to_bytes(), dtype=np.uint8)
+        about = {
+            "scores": self.scores, "pruned": self.pruned, "best_score": self.best[0] if self.best else None,
+            "steps_done": self.steps_done,
+        }  # fmt: skip
+        checkpoints.write(self.path, Checkpoint(arrays, about), self.fingerprint)
+        self.saved = time.monotonic()
+        took = self.saved - began
+        self.between_checkpoints = max(SECONDS_BETWEEN_CHECKPOINTS, took / MOST_TIME_FOR_CHECKPOINTS)
 
-def _typical_reward(dataset: Dataset, config: EnvConfig) -> float:
-    """Standard deviation of the reward when always invested, over the training rows."""
-    env = TradingEnv(dataset.market, EnvConfig(**{**vars(config), "episode_length": None}))
-    env.reset()
-    action = 1 if env.is_choice else [1.0]
-    rewards, over = [], False
-    while not over:
-        _, earned, terminated, truncated, _ = env.step(action)
-        rewards.append(earned)
-        over = terminated or truncated
-    return max(float(np.std(rewards)), 1e-9)
+    def _result(self) -> LessonResult:
+        assert self.learner is not None
+        if self.best is None:
+            raise TrainingDiverged("the learning ended before its first evaluation; raise training.n_steps")
+        value, policy = self.best
+        return LessonResult(
+            score=value,
+            policy=policy,
+            validation=self.validation or self._backtest(policy),
+            evaluations=self.scores,
+            steps_done=self.steps_done,
+            pruned=self.pruned,
+            weights_sha256=self.learner.policy().weights_sha256(),
+        )
 
-
-def served(model: BaseAlgorithm, dataset: Dataset, settings: AgentSettings) -> ServedPolicy:
-    """The learner's actor as a ServedPolicy. Raises: TrainingDiverged if a weight is NaN or infinite."""
-    weights = _actor_weights(model)
-    for name, tensor in weights.items():
-        if not torch.isfinite(tensor).all():
-            raise TrainingDiverged(f"{name} became NaN or infinite after {model.num_timesteps} steps; lower the rate")
-    hidden = tuple(len(tensor) for name, tensor in weights.items() if name.startswith("body.") and name[-4:] == "bias")
-    return ServedPolicy.from_weights(
-        settings.algorithm, dataset.spec, dataset.normaliser, settings.rules, hidden, ACTIVATION[settings.algorithm],
-        weights, settings.own_state,
-    )  # fmt: skip
-
-
-def _actor_weights(model: BaseAlgorithm) -> dict[str, torch.Tensor]:
-    policy: Any = model.policy
-    if isinstance(model, PPO):
-        body, heads = policy.mlp_extractor.policy_net, {"head": policy.action_net}
-    else:
-        body, heads = policy.actor.latent_pi, {"head": policy.actor.mu, "deviation_head": policy.actor.log_std}
-    linears = [layer for layer in body if isinstance(layer, torch.nn.Linear)]
-    named = {**{f"body.{number}": layer for number, layer in enumerate(linears)}, **heads}
-    return {
-        f"{name}.{part}": getattr(layer, part).detach().clone()
-        for name, layer in named.items()
-        for part in ("weight", "bias")
-    }
+    def close(self) -> None:
+        """Release the learner and write what is left of the log."""
+        self.log.close()
+        if self.learner is not None:
+            self.learner.close()
+            self.learner = None

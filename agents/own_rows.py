@@ -156,7 +156,9 @@ class OwnRows:
     def _rows(self, after: datetime | None, until: datetime) -> tuple[_Rows, _Rows, _Rows]:
         """Snapshots and moves later than `after`, decisions from it on, all up to `until`."""
         later, from_it = ({} if after is None else {name: after} for name in ("time__gt", "time__gte"))
-        snapshots = self._snapshots(until).filter(**later).order_by("time").values_list("time", "cash", "equity")
+        snapshots = (
+            self._snapshots(until).filter(**later).order_by("time").values_list("time", "cash", "equity", "exposure")
+        )
         decisions = Decision.objects.filter(agent=self.agent.pk, time__lt=until, **from_it).order_by("time")
         moves = self._moves(self._fills(until).filter(**later), self._splits(until).filter(**later))
         wishes = decisions.values_list("time", "quantity_wanted", "close", "equity")
@@ -165,23 +167,24 @@ class OwnRows:
 
     def _closed(self, known: _Known | None, snapshot: Row, moves: _Rows, decisions: _Rows, bar: ClosedBar) -> _Known:
         """The memory one bar later."""
-        time, cash, equity = snapshot
+        time, cash, equity, exposure = snapshot
         multiplier = float(self.multiplier)
         if known is None:
-            close = self._close(time, cash, equity, Decimal(0), decisions, bar)
+            close = self._close(time, cash, equity, exposure, Decimal(0), decisions, bar)
             return _Known(time, own_history.new_memory(close, float(equity)), Decimal(0))
         values, held = known.values.copy(), known.held
         for _, wanted, close, worth in decisions.take(lambda moment: moment < time):
             own_history.add_decision(values, wanted, close, worth, multiplier)
         for move in moves.take(lambda moment: moment <= time):
             held = self._move(values, held, move)
-        close = self._close(time, cash, equity, held, decisions, bar)
+        close = self._close(time, cash, equity, exposure, held, decisions, bar)
         own_history.close_bar(values, close, float(equity))
         return _Known(time, values, held)
 
     def _close(
-        self, time: datetime, cash: Decimal, equity: Decimal, held: Decimal, decisions: _Rows, bar: ClosedBar
-    ) -> float:
+        self, time: datetime, cash: Decimal, equity: Decimal, exposure: float, held: Decimal, decisions: _Rows,
+        bar: ClosedBar,
+    ) -> float:  # fmt: skip
         """The close a bar was valued at: as its decision has it, else what the ledger's value says.
 
         Not from the stored bars: those may have been corrected since.
@@ -190,4 +193,8 @@ class OwnRows:
             return bar.close
         if decisions.next is not None and decisions.next[0] == time:
             return float(decisions.next[2])
-        return float((equity - cash) / (held * self.multiplier)) if held else 0.0
+        if not held:
+            return 0.0
+        # A future's gains are in cash, so only its exposure tells its value; without equity there is no exposure.
+        value = float(equity - cash) if exposure == 0.0 else exposure * float(equity)
+        return value / float(held * self.multiplier)

@@ -6,9 +6,9 @@ from functools import cached_property
 from math import inf
 
 import numpy as np
-from numba import njit
 
 from agents import own_history
+from core.simulation.compiled import inlined
 from core.simulation.rules import MarketRules
 
 LIMIT = 5.0
@@ -135,7 +135,7 @@ class OwnSpec:
 DEFAULT = OwnSpec()
 
 
-@njit(cache=True, fastmath=False)
+@inlined
 def fill_own_state(
     quantity: float,
     average_price: float,
@@ -145,15 +145,16 @@ def fill_own_state(
     age_bars: float,
     multiplier: float,
     out: np.ndarray,
+    k: int = 0,
 ) -> None:
-    """Write the raw values of position and account to the first four places of out; see own_state."""
-    out[0] = quantity * close * multiplier / equity if equity > 0.0 else 0.0
-    out[1] = 0.0
+    """Write the raw values of position and account to four places of out, from k on; see own_state."""
+    out[k] = quantity * close * multiplier / equity if equity > 0.0 else 0.0
+    out[k + 1] = 0.0
     if quantity != 0.0 and average_price > 0.0:
         change = close / average_price - 1.0
-        out[1] = change if quantity > 0.0 else -change
-    out[2] = max(1.0 - equity / peak, 0.0) if peak > 0.0 else 0.0
-    out[3] = age_bars
+        out[k + 1] = change if quantity > 0.0 else -change
+    out[k + 2] = max(1.0 - equity / peak, 0.0) if peak > 0.0 else 0.0
+    out[k + 3] = age_bars
 
 
 def own_state(

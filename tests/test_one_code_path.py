@@ -12,22 +12,24 @@ from django.utils.html import escape
 
 from agents import normalisers
 from agents.dataset import market_of
-from agents.env import CHOICE, TARGET, EnvConfig, TradingEnv
 from agents.features import FeatureSpec
 from agents.loop import BarLoop, StoppedMeanwhileError
+from agents.market import Market
 from agents.models import Agent, AgentConfiguration, Decision
+from agents.networks.network import ServedNetwork
+from agents.networks.spec import HeadSpec, NetworkSpec
 from agents.normalisers import NormaliserChoice
 from agents.own_rows import OwnRows
-from agents.own_state import ALL, OwnSpec, own_state
+from agents.own_state import ALL, OwnSpec
 from agents.own_state import CATALOGUE as OWN
 from agents.policy import ServedPolicy
 from core.models import EquitySnapshot, Fill, Order
-from core.simulation import first_kernel as kernel
 from core.simulation.rules import MarketRules
 from marketdata.replay import publish
 from risk import kill_switch
 from tests import factories
 from tests.desk import FEATURES, N_HISTORY, RULES, SmallDesk, backtest_of, small_desk, stored_version
+from tests.seen import seen_by_the_environment
 
 pytestmark = pytest.mark.django_db
 
@@ -152,50 +154,51 @@ def test_close_all_positions_holds_for_a_paused_agent_too() -> None:
     assert Decision.objects.count() == n_decisions, "once flat a paused agent decides nothing"
 
 
-def give_policy(desk: SmallDesk, normaliser: str, rules: MarketRules) -> ServedPolicy:
+PLAIN = {
+    "ppo": (NetworkSpec(hidden=(8,), activation="tanh"), HeadSpec("logits", 3)),
+    "sac": (NetworkSpec(hidden=(8,), activation="relu"), HeadSpec("gaussian")),
+}
+
+
+def give_policy(
+    desk: SmallDesk,
+    normaliser: str,
+    rules: MarketRules,
+    network: NetworkSpec | None = None,
+    head: HeadSpec | None = None,
+    seed: int = 7,
+    number: int = 2,
+) -> ServedPolicy:
     """Deploy a random policy that sees every own value, fitted on bars that end 20 before the stream begins."""
     algorithm, spec, own = desk.agent.algorithm, FeatureSpec(FEATURES), OwnSpec(ALL)
+    network, head = network or PLAIN[algorithm][0], head or PLAIN[algorithm][1]
     raw = spec.compute(desk.bars, None)
     choice = NormaliserChoice(normaliser, half_life=30.0)
     fitted = normalisers.fit(choice, raw, desk.bars.time, spec.warm_up, N_HISTORY - 21)
-    generator = torch.Generator().manual_seed(7)
-    sizes = {"body.0": (8, len(FEATURES) + len(own)), "head": (3 if algorithm == "ppo" else 1, 8)}
-    if algorithm == "sac":
-        sizes["deviation_head"] = (1, 8)
-    weights = {f"{name}.bias": torch.zeros(size[0]) for name, size in sizes.items()}
-    weights |= {f"{name}.weight": torch.randn(*size, generator=generator) for name, size in sizes.items()}
-    activation = "tanh" if algorithm == "ppo" else "relu"
-    policy = ServedPolicy.from_weights(algorithm, spec, fitted, rules, (8,), activation, weights, own)
+    generator = torch.Generator().manual_seed(seed)
+    layers = ServedNetwork(network, head, len(FEATURES), len(own))
+    weights = {
+        name: torch.randn(*tensor.shape, generator=generator) if tensor.ndim > 1 else tensor.detach() * 0.0
+        for name, tensor in layers.named_parameters()
+    }
+    actions = {1: "target", 3: "choice", 9: "steps"}[head.n_actions]
+    policy = ServedPolicy.from_parts(
+        algorithm=algorithm, actions=actions, spec=spec, normaliser=fitted, rules=rules, network=network, head=head,
+        weights=weights, own=own,
+    )  # fmt: skip
     settings = AgentConfiguration.objects.get(agent=desk.agent)
     settings.data |= {"own_state": list(ALL), "normaliser": normaliser, "rules": rules.to_dict()}
     settings.save()
-    version = stored_version(desk.agent, policy, number=2)
+    version = stored_version(desk.agent, policy, number=number)
     Agent.objects.filter(pk=desk.agent.pk).update(deployed_version=version)
     desk.agent.refresh_from_db()
     return policy
 
 
-def seen_by_the_environment(desk: SmallDesk, policy: ServedPolicy) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Observations and raw own values at every bar of the stream, as the environment has them."""
+def market_for(desk: SmallDesk, policy: ServedPolicy) -> Market:
+    """The desk's bars beside features scaled as the policy's training would."""
     raw = policy.spec.compute(desk.bars, None)
-    market = market_of(desk.bars, policy.normaliser.apply_series(raw, desk.bars.time))
-    action = CHOICE if policy.algorithm == "ppo" else TARGET
-    env = TradingEnv(market, EnvConfig(action=action, rules=policy.rules, first=N_HISTORY, own=policy.own))
-    observation, _ = env.reset()
-    observations, owns, over = [], [], False
-    while True:
-        state = env.state
-        observations.append(observation)
-        owns.append(
-            own_state(
-                state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], market.close[env.t], state[kernel.EQUITY],
-                state[kernel.PEAK], state[kernel.AGE], policy.rules, memory=env.memory, spec=policy.own,
-            )
-        )  # fmt: skip
-        if over:
-            return observations, owns
-        wanted = policy.decide(observation).action
-        observation, _, _, over, _ = env.step(wanted if env.is_choice else [wanted])
+    return market_of(desk.bars, policy.normaliser.apply_series(raw, desk.bars.time))
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
@@ -205,19 +208,17 @@ def test_with_every_own_value_and_any_normaliser_live_sees_what_the_environment_
 ) -> None:
     desk = small_desk(algorithm, n_bars=60)
     policy = give_policy(desk, normaliser, replace(RULES[algorithm], short_selling=True))
-    observations, owns = seen_by_the_environment(desk, policy)
-    live, observe = [], ServedPolicy.observe
-    monkeypatch.setattr(ServedPolicy, "observe", lambda *args: live.append(observe(*args)) or live[-1])
+    seen = seen_by_the_environment(policy, market_for(desk, policy), N_HISTORY)
+    live, observe = [], ServedPolicy.observe_scaled
+    monkeypatch.setattr(ServedPolicy, "observe_scaled", lambda *args: live.append(observe(*args)) or live[-1])
     replay(desk, restart_every=7)
     decisions = list(Decision.objects.order_by("time"))
-    assert len(decisions) == len(observations)
+    assert len(decisions) == len(seen.observations)
     assert len({d.label for d in decisions}) > 1
     assert Fill.objects.count() >= 10, "the test needs a policy that trades"
     found = [[d.observation[name] for name in ALL] for d in decisions]
-    np.testing.assert_allclose(found, owns, rtol=0, atol=1e-10)
-    # The loop observes twice a bar: to decide and to explain.
-    np.testing.assert_allclose(live[::2], observations, rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(live[::2], live[1::2])
+    np.testing.assert_allclose(found, seen.owns, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(live, seen.observations, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])

@@ -8,15 +8,14 @@ import pytest
 
 from agents.backtest import BacktestResult, run_backtest
 from agents.dataset import market_of
-from agents.env import CHOICE, TARGET, EnvConfig, TradingEnv
 from agents.loop import BarLoop
 from agents.models import Decision
+from agents.networks.spec import NetworkSpec
 from agents.own_rows import OwnRows
-from agents.own_state import ALL, own_state
+from agents.own_state import ALL
 from agents.policy import ServedPolicy
 from agents.trades import recent_trades
 from core.models import EquitySnapshot, Event, Fill, Position
-from core.simulation import first_kernel as kernel
 from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, per_bar
 from marketdata.corporate import store_actions
 from marketdata.models import DAY
@@ -26,6 +25,7 @@ from marketdata.series import BarSeries
 from marketdata.sources.base import Action
 from risk.models import BookedAction
 from tests.desk import N_HISTORY, RULES, SmallDesk, agent_settings, small_desk
+from tests.seen import Seen, seen_by_the_environment
 from tests.test_one_code_path import give_policy, replay
 
 pytestmark = pytest.mark.django_db
@@ -62,38 +62,26 @@ class Setting:
         reward = agent_settings(self.desk.agent.algorithm).reward
         return run_backtest(self.policy, market, bars.time, N_HISTORY, len(bars) - 1, reward=reward)
 
-    def environment(self) -> tuple[list[np.ndarray], list[np.ndarray], list[float]]:
-        """Observations, raw own values and average prices at every bar, as the environment has them."""
+    def environment(self) -> Seen:
+        """What the environment shows at every bar."""
         bars, policy = self.desk.bars, self.policy
         seen = adjusted(bars, self.actions, Mode.FORWARD)
         features = policy.normaliser.apply_series(policy.spec.compute(seen), bars.time)
-        market = market_of(bars, features, per_bar(bars.time, self.actions, UTC))
-        action = CHOICE if policy.algorithm == "ppo" else TARGET
-        env = TradingEnv(market, EnvConfig(action=action, rules=policy.rules, first=N_HISTORY, own=policy.own))
-        observation, _ = env.reset()
-        observations, owns, averages, over = [], [], [], False
-        while True:
-            state = env.state
-            observations.append(observation)
-            averages.append(float(state[kernel.AVERAGE_PRICE]))
-            owns.append(
-                own_state(
-                    state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], market.close[env.t], state[kernel.EQUITY],
-                    state[kernel.PEAK], state[kernel.AGE], policy.rules, memory=env.memory, spec=policy.own,
-                )
-            )  # fmt: skip
-            if over:
-                return observations, owns, averages
-            wanted = policy.decide(observation).action
-            observation, _, _, over, _ = env.step(wanted if env.is_choice else [wanted])
+        return seen_by_the_environment(
+            policy, market_of(bars, features, per_bar(bars.time, self.actions, UTC)), N_HISTORY
+        )
 
 
-def with_actions(algorithm: str, *, short: bool, n_bars: int = 80) -> Setting:
+# A plain network sees one bar; this one's window reaches back over the splits.
+WINDOW = NetworkSpec("lstm", (8,), "tanh", 6, {"size": 8})
+
+
+def with_actions(algorithm: str, *, short: bool, n_bars: int = 80, network: NetworkSpec | None = None) -> Setting:
     """A desk whose stream holds a 7:1 and a 1:4 split, both while something is held, one at least while an order waits;
     dividends in between, one of them on a Saturday; and a dividend and a split that fall on one bar.
     """
     desk = small_desk(algorithm, n_bars=n_bars)
-    policy = give_policy(desk, "zscore", replace(RULES[algorithm], short_selling=short))
+    policy = give_policy(desk, "zscore", replace(RULES[algorithm], short_selling=short), network)
     plain = Setting(desk, policy, []).backtest().track
     filled = {int(bar) for bar in plain.fills[:, 0]}
     held = [bar for bar in range(5, n_bars - 10) if plain.quantity[bar - 1] != 0]
@@ -123,14 +111,20 @@ def with_actions(algorithm: str, *, short: bool, n_bars: int = 80) -> Setting:
 
 @pytest.mark.parametrize("algorithm", ["ppo", "sac"])
 @pytest.mark.parametrize("short", [False, True])
-@pytest.mark.parametrize("restart_every", [None, 1, 7])
+@pytest.mark.parametrize(
+    ("restart_every", "network"), [(None, None), (1, None), (7, None), (None, WINDOW), (7, WINDOW)]
+)
 def test_live_equals_the_backtest_through_splits_and_dividends(
-    algorithm: str, short: bool, restart_every: int | None, monkeypatch: pytest.MonkeyPatch
+    algorithm: str,
+    short: bool,
+    restart_every: int | None,
+    network: NetworkSpec | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    setting = with_actions(algorithm, short=short)
-    result, (observations, owns, averages) = setting.backtest(), setting.environment()
-    live, observe = [], ServedPolicy.observe
-    monkeypatch.setattr(ServedPolicy, "observe", lambda *args: live.append(observe(*args)) or live[-1])
+    setting = with_actions(algorithm, short=short, network=network)
+    result, seen = setting.backtest(), setting.environment()
+    live, observe = [], ServedPolicy.observe_scaled
+    monkeypatch.setattr(ServedPolicy, "observe_scaled", lambda *args: live.append(observe(*args)) or live[-1])
     replay(setting.desk, restart_every=restart_every)
 
     equity = [float(s.equity) for s in EquitySnapshot.objects.order_by("time")]
@@ -143,9 +137,9 @@ def test_live_equals_the_backtest_through_splits_and_dividends(
     np.testing.assert_allclose(fills, expected, rtol=0, atol=1e-6)
     decisions = list(Decision.objects.order_by("time"))
     found = [[d.observation[name] for name in ALL] for d in decisions]
-    np.testing.assert_allclose(found, owns, rtol=0, atol=1e-9)
-    np.testing.assert_allclose(live[::2], observations, rtol=0, atol=1e-6)
-    assert float(Position.objects.get().average_price) == pytest.approx(averages[-1], abs=1e-9)
+    np.testing.assert_allclose(found, seen.owns, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(live, seen.observations, rtol=0, atol=1e-6)
+    assert float(Position.objects.get().average_price) == pytest.approx(seen.averages[-1], abs=1e-9)
     paid = sum(d.reward for d in decisions[:-1])
     assert paid == pytest.approx(result.track.reward_components["reward"], abs=1e-8)
 

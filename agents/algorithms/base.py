@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.configuration import AgentSettings
-from agents.env import EnvConfig, Market
+from agents.env_config import EnvConfig
+from agents.market import Market
+from agents.networks.spec import NetworkSpec
 from agents.policy import ServedPolicy
 
 
@@ -17,12 +19,13 @@ class LearnerRequest:
 
     markets: tuple[Market, ...]  # the first is the real one; more are synthetic paths for training
     config: EnvConfig  # how the environment plays, first and last row included
+    network: NetworkSpec  # of the policy, with the columns it uses by name filled in
     settings: AgentSettings
     parameters: dict[str, Any]  # drawn by the study
     seed: int
     n_steps: int  # environment steps the whole learning will take
     backend: str = "cpu"
-    # Turns exported weights into a policy; knows features, normaliser, rules.
+    # build(network=NetworkSpec, head=HeadSpec, weights=dict) turns exported weights into a policy.
     build: Callable[..., ServedPolicy]
 
 

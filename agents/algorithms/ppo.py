@@ -1,12 +1,22 @@
-"""PPO, made by Stable-Baselines3."""
+"""PPO: Stable-Baselines3's, over hundreds of compiled copies at once."""
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
-    """A learner for the request."""
-    raise NotImplementedError
+    """A learner for the request.
+
+    parameters: those of `space`, and n_epochs, gae_lambda, clip_range, target_kl (in torch), n_copies of the
+    environment.
+    """
+    if request.backend == TPU:
+        from agents.learners import jax_makers
+
+        return jax_makers.make_ppo(request)
+    from agents.learners.on_policy_makers import make_ppo
+
+    return make_ppo(request)
 
 
 register(
@@ -17,6 +27,13 @@ register(
         actions=("choice", "steps", "target"),
         networks=("mlp", "lstm", "tcn", "ane"),
         make=make,
+        space={
+            "learning_rate": {"low": 3e-4, "high": 3e-3, "log": True},
+            "batch_size": {"choices": [256, 512, 1024]},
+            "gamma": {"choices": [0.8, 0.9, 0.95]},
+            "ent_coef": {"low": 1e-3, "high": 2e-2, "log": True},
+        },
         on_policy=True,
+        backends=("cpu", "cuda", "tpu"),
     )
 )

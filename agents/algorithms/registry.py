@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from agents.algorithms.base import Learner, LearnerRequest
 
 
+TPU = "tpu"  # the backend in JAX
+
+
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
     """One way to learn, as its module registers it."""

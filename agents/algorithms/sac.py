@@ -1,12 +1,28 @@
-"""SAC, made by Stable-Baselines3."""
+"""SAC, made by Stable-Baselines3; its gradient steps written by hand where the network is a plain one."""
+
+from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
-    """A learner for the request."""
-    raise NotImplementedError
+    """A learner for the request. parameters: learning_rate, gamma, ent_coef (at the start), tau, batch_size."""
+    if request.backend == TPU:
+        from agents.learners import jax_makers
+
+        return jax_makers.make_sac(request)
+    from agents.learners import exploring
+    from agents.learners.fast_sac import FastSAC
+    from agents.learners.off_policy_setup import make_learner
+    from agents.networks.spec import GAUSSIAN, HeadSpec
+
+    def model(**settings: Any) -> FastSAC:
+        start = float(request.parameters.get("ent_coef", 0.1))
+        tau = float(request.parameters.get("tau", 0.01))
+        return FastSAC("MlpPolicy", ent_coef=f"auto_{start}", tau=tau, **settings)
+
+    return make_learner(request, model, act=exploring.draw, head=HeadSpec(GAUSSIAN), batch_size=128, steps_per_update=8)
 
 
 register(
@@ -18,5 +34,12 @@ register(
         networks=("mlp", "lstm", "tcn", "ane"),
         make=make,
         on_policy=False,
+        backends=("cpu", "cuda", "tpu"),
+        space={
+            "learning_rate": {"low": 3e-4, "high": 3e-3, "log": True},
+            "gamma": {"choices": [0.8, 0.9, 0.95]},
+            "ent_coef": {"low": 0.02, "high": 0.3, "log": True},
+            "batch_size": {"choices": [128, 256]},
+        },
     )
 )

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agents.backtest import jsonable, run_backtest
-from agents.env import EnvConfig, TradingEnv
+from agents.env import EnvConfig, Market, TradingEnv
 from agents.own_state import own_state
 from agents.tests import worlds
 from core.simulation import kernel
@@ -28,14 +29,14 @@ def test_the_kernel_run_of_the_same_targets_gives_the_same_fills_and_equity(algo
             track.actions, track.quantity, track.equity, data.bars.close[part], strict=True
         )
     ]
-    equity, fills, quantity, _ = kernel.run_targets(
-        data.market.open[part], data.market.close[part], data.market.volume[part], data.market.fees[part], 20_000.0,
-        np.array(targets), policy.rules.as_array(),
-    )  # fmt: skip
+    equity, quantity, fills, _ = kernel.run_targets(
+        data.market.bars[part], 20_000.0, np.array(targets), policy.rules.as_array()
+    )
     assert len(fills) > 3
     np.testing.assert_array_equal(track.equity, equity)
-    np.testing.assert_array_equal(track.quantity, quantity)
-    np.testing.assert_array_equal(track.fills, fills)
+    np.testing.assert_array_equal(track.quantity, quantity[:, 0])
+    columns = [kernel.RUN_BAR, kernel.RUN_TRADED, kernel.RUN_PRICE, kernel.RUN_COMMISSION]
+    np.testing.assert_array_equal(track.fills, fills[:, columns])
 
 
 def test_buying_and_holding_buys_at_the_first_open_after_the_first_decision():
@@ -92,8 +93,10 @@ def test_metrics_count_trades_costs_and_turnover():
 def test_a_policy_that_never_trades_has_flat_equity():
     settings = worlds.settings()
     policy = worlds.policy(rules=settings.rules)
-    policy.head.weight.zero_()
-    policy.head.bias.copy_(policy.head.bias * 0)
+    weights = {name: tensor * 0 if name.startswith("head") else tensor for name, tensor in policy.weights().items()}
+    policy = type(policy).from_weights(
+        "ppo", policy.spec, policy.normaliser, policy.rules, policy.network.hidden, "tanh", weights
+    )
     result = _run(policy, worlds.dataset(settings))  # equal logits: the first, hold
     assert len(result.track.fills) == 0
     assert (result.track.equity == 50_000.0).all()
@@ -105,17 +108,62 @@ def test_the_live_observation_is_bit_for_bit_the_environments():
     data = worlds.dataset(settings)
     policy = worlds.policy("sac", seed=5, gain=3.0, rules=settings.rules)
     policy = type(policy).from_weights(
-        "sac", data.spec, data.normaliser, settings.rules, policy.hidden, "relu", policy.weights()
+        "sac", data.spec, data.normaliser, settings.rules, policy.network.hidden, "relu", policy.weights()
     )
     env = TradingEnv(data.market, EnvConfig(action="target", rules=settings.rules, first=data.unseen.first))
     observation, info = env.reset()
     peak = info_equity = 50_000.0
     for _ in range(len(data.unseen) - 1):
-        row, state = info["row"], env.state
+        row, position = info["row"], env.positions[0]
         own = own_state(
-            state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], data.bars.close[row], info_equity, peak,
-            state[kernel.AGE], settings.rules,
+            position[kernel.QUANTITY], position[kernel.AVERAGE_PRICE], data.bars.close[row], info_equity, peak,
+            position[kernel.AGE], settings.rules,
         )  # fmt: skip
         np.testing.assert_array_equal(policy.observe(data.raw[row], own), observation)
         observation, _, _, _, info = env.step([policy.decide(observation).action])
         info_equity, peak = info["equity"], max(peak, info["equity"])
+
+
+@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+def test_protective_closes_and_financing_are_told(algorithm):
+    settings = worlds.settings(algorithm)
+    rules = replace(
+        settings.rules, stop_loss=0.02, take_profit=0.03, trail_atr=1.5, short_selling=True, interest_rate=0.05,
+        borrow_rate=0.02,
+    )  # fmt: skip
+    data = worlds.dataset(settings)
+    policy = worlds.policy(algorithm, seed=5, gain=3.0, rules=rules)
+    result = _run(policy, data, start_cash=20_000.0)
+    track, part = result.track, slice(data.unseen.first, data.unseen.last + 1)
+    targets = [
+        policy.target_quantity(action, quantity, equity, close) if np.isfinite(action) else np.nan
+        for action, quantity, equity, close in zip(
+            track.actions, track.quantity, track.equity, data.bars.close[part], strict=True
+        )
+    ]
+    equity, _, fills, out = kernel.run_targets(data.market.bars[part], 20_000.0, np.array(targets), rules.as_array())
+    np.testing.assert_array_equal(track.equity, equity)
+    np.testing.assert_array_equal(track.reasons, fills[:, kernel.RUN_REASON])
+    counts = track.n_fills_by_reason()
+    assert counts["decision"] > 3 and counts["stop"] + counts["trail"] + counts["target"] > 3
+    assert sum(counts.values()) == len(track.fills) == result.metrics["n_fills"]
+    assert result.metrics["n_protective"] == counts["stop"] + counts["trail"] + counts["target"]
+    assert track.interest == pytest.approx(out[:, kernel.OUT_INTEREST].sum())
+    assert track.borrow == pytest.approx(out[:, kernel.OUT_BORROW].sum())
+    assert track.interest != 0
+    assert track.borrow > 0 or (track.quantity >= 0).all()
+    assert result.metrics["slippage"] == pytest.approx(out[:, kernel.OUT_SLIPPAGE].sum())
+    for name, index in kernel.REWARD_COMPONENTS.items():
+        if name != "consistency":  # which the environment adds
+            assert track.reward_components[name] == pytest.approx(out[:, index].sum(), abs=1e-12), name
+    changes = np.abs(np.diff(track.actions[:-1])).sum() if algorithm == "sac" else 0.0
+    assert track.reward_components["consistency"] == pytest.approx(-changes)
+    assert set(result.baseline.reasons) == {kernel.REASON_DECISION}, "a holder has no stop"
+
+
+def test_several_instruments_are_refused():
+    settings = worlds.settings()
+    data = worlds.dataset(settings)
+    both = Market.several([data.market, data.market])
+    with pytest.raises(ValueError, match="one instrument"):
+        run_backtest(worlds.policy(rules=settings.rules), both, data.bars.time, 500, 600)

@@ -3,15 +3,17 @@ from datetime import date
 
 import pytest
 
-from agents import own_state
+from agents import algorithms, own_state
 from agents.checks import check_all
 from agents.configuration import ConfigurationError, DeployChecks, demo_configuration, parse
+from agents.drawn import applied
 from agents.normalisers import NormaliserChoice
+from agents.rewards import RewardSettings
 from agents.search import search_space, suggest
-from agents.tests.worlds import configuration
+from agents.tests.worlds import FEATURES, configuration
 
 
-@pytest.mark.parametrize("algorithm", ["ppo", "sac"])
+@pytest.mark.parametrize("algorithm", algorithms.names())
 def test_the_demo_settings_parse_and_come_back(algorithm):
     data = demo_configuration(algorithm, date(2009, 1, 2), date(2011, 7, 1))
     assert parse(algorithm, data).to_dict() == data
@@ -29,7 +31,23 @@ def test_the_demo_settings_parse_and_come_back(algorithm):
         (("training", "periods"), {"validation": "soon", "unseen": "2014-01-01"}, "periods.validation: got 'soon'"),
         (("training", "periods"), {"validation": "2014-01-01", "unseen": "2013-01-01"}, "must come after"),
         (("training", "search"), {"width": "wide"}, "training.search: width"),
-        (("training", "search"), {"depth": 3}, "unknown parameter 'depth'"),
+        (("training", "search"), {"height": 3}, "unknown parameter 'height'"),
+        (("training", "search"), {"drop": "volume"}, "drop: got 'volume', expected one of momentum"),
+        (("training", "search"), {"gamma": {"low": 0, "high": 1, "log": True}}, "training.search: gamma"),
+        (("training", "n_folds"), 0, "training.n_folds: got 0"),
+        (("training", "n_seeds"), 1.5, "training.n_seeds: got 1.5"),
+        (("training", "purge_bars"), -1, "training.purge_bars: got -1"),
+        (("training", "sampler"), "grid", "training.sampler: got 'grid', expected one of tpe, nsga2"),
+        (("training", "pruner"), "never", "training.pruner: got 'never', expected one of hyperband, median, none"),
+        (("training", "backend"), "abacus", "training.backend: got 'abacus'"),
+        (("training", "max_minutes"), 0, "training.max_minutes: got 0"),
+        (("actions",), "shout", "actions: got 'shout', expected what PPO can use: choice, steps, target"),
+        (("network",), {"kind": "recurrent"}, "network.kind: got 'recurrent', expected what PPO can use"),
+        (("network",), {"kind": "mlp", "colour": 1}, "network: a network is described by"),
+        (("episodes",), {"kind": "short"}, "episodes.kind: got 'short'"),
+        (("episodes",), {"length": 1}, "episodes.length: got 1"),
+        (("randomise",), {"costs": -1}, "randomise: randomise costs"),
+        (("randomise",), {"noise": 1}, "unknown setting randomise.noise"),
         (("deploy_checks", "min_trades"), "many", "deploy_checks.min_trades: got 'many'"),
         (("deploy_checks", "luck"), 1, "unknown setting deploy_checks.luck"),
         (("colour",), "red", "unknown setting colour"),
@@ -75,22 +93,81 @@ def test_what_has_no_default_must_be_there(key):
 
 
 def test_an_unknown_algorithm_is_refused():
-    with pytest.raises(ConfigurationError, match="one of ppo, sac"):
-        parse("dqn", configuration())
+    with pytest.raises(ConfigurationError, match="algorithm: got 'oracle', expected one of a2c, "):
+        parse("oracle", configuration())
+
+
+def test_settings_older_than_folds_and_networks_keep_their_meaning():
+    data = {"features": ["rsi_14"], "training": {"periods": configuration()["training"]["periods"]}}
+    settings = parse("ppo", data)
+    assert (settings.actions, settings.network.kind, settings.network.hidden) == ("choice", "mlp", (64, 64))
+    assert (settings.network.activation, parse("sac", data).network.activation) == ("tanh", "relu")
+    assert (settings.episodes.kind, settings.randomise.costs, settings.randomise.paths) == ("random", 0.0, 0)
+    training = settings.training
+    assert (training.n_folds, training.n_seeds, training.n_final_seeds, training.purge_bars) == (3, 2, 3, None)
+    assert (training.sampler, training.pruner, training.backend) == ("tpe", "hyperband", "cpu")
+    assert training.n_steps_total == (4 * 3 * 2 + 3) * 20_000
+
+
+def test_network_actions_and_episodes_are_chosen_and_come_back():
+    chosen = {
+        "actions": "steps",
+        "network": {"kind": "ane", "hidden": [32], "window": 30, "options": {"heads": 2}},
+        "episodes": {"kind": "chronological", "length": 60},
+        "randomise": {"costs": 0.5, "paths": 2, "block": 10},
+    }
+    settings = parse("ppo", configuration() | chosen)
+    assert (settings.network.kind, settings.network.window, settings.network.options["heads"]) == ("ane", 30, 2)
+    assert (settings.actions, settings.episodes.length, settings.randomise.paths) == ("steps", 60, 2)
+    assert parse("ppo", settings.to_dict()) == settings
 
 
 class _FirstOfAll:
     def suggest_float(self, name, low, high, log):
         return low
 
+    def suggest_int(self, name, low, high, log):
+        return int(low)
+
     def suggest_categorical(self, name, choices):
         return choices[0]
 
 
 def test_settings_narrow_the_search():
-    space = search_space("ppo", {"width": 8, "gamma": {"low": 0.5, "high": 0.6}})
-    drawn = suggest(_FirstOfAll(), space)
-    assert (drawn["width"], drawn["gamma"], drawn["learning_rate"]) == (8, 0.5, 1e-4)
+    usual = search_space("ppo", {})
+    assert {"learning_rate", "width", "penalty", "gamma", "batch_size"} <= set(usual)
+    wanted = {"width": 8, "gamma": {"low": 0.5, "high": 0.6}, "depth": {"low": 1, "high": 3, "whole": True}}
+    drawn = suggest(_FirstOfAll(), search_space("ppo", wanted))
+    assert (drawn["width"], drawn["gamma"], drawn["depth"]) == (8, 0.5, 1)
+    assert drawn["learning_rate"] == usual["learning_rate"]["low"]
+
+
+def test_groups_of_features_may_be_dropped_one_at_a_time():
+    space = search_space("ppo", {}, ["rsi_14", "ema_10", "macd"])
+    assert space["drop"] == {"choices": ["nothing", "momentum", "trend"]}
+    assert "drop" not in search_space("ppo", {}, ["rsi_14", "macd"])  # nothing would be left
+    fixed = search_space("ppo", {"drop": "nothing"}, ["rsi_14", "ema_10"])
+    assert fixed["drop"] == {"choices": ["nothing"]}
+
+
+def test_without_penalties_there_is_nothing_to_multiply():
+    assert "penalty" not in search_space("ppo", {}, (), RewardSettings())
+    assert "penalty" in search_space("ppo", {}, (), RewardSettings(cost=1.0))
+    assert "penalty" not in search_space("ppo", {"penalty": 1.0}, (), RewardSettings())
+    weights = search_space("ppo", {"reward_drawdown": {"low": 0, "high": 1}}, (), RewardSettings())
+    assert weights["reward_drawdown"] == {"low": 0, "high": 1, "log": False, "whole": False}
+
+
+def test_drawn_parameters_change_features_network_and_reward_and_the_rest_is_the_algorithm_s():
+    settings = parse("ppo", configuration() | {"network": {"hidden": [64, 32]}, "reward": {"drawdown": 0.2, "cost": 1}})
+    parameters = {"learning_rate": 0.001, "width": 16, "depth": 3, "penalty": 2.0, "drop": "trend", "reward_cost": 0.5}
+    drawn, rest = applied(settings, parameters)
+    assert rest == {"learning_rate": 0.001}
+    assert drawn.network.hidden == (16, 16, 16)
+    assert (drawn.reward.drawdown, drawn.reward.cost) == (0.4, 1.0)  # the drawn weights, times the drawn factor
+    assert drawn.features.names == tuple(name for name in FEATURES if name != "ema_10")
+    assert applied(settings, {}) == (settings, {})
+    assert applied(settings, {"depth": 3})[0].network.hidden == (64, 32, 32)
 
 
 def test_deployment_checks_compare_with_their_limits_and_fail_without_a_value():

@@ -5,6 +5,8 @@ import pytest
 
 from agents.dataset import prepare
 from agents.features import FeatureSpec
+from agents.folds import Rows
+from agents.tests import worlds
 from agents.tests.worlds import FEATURES, day_of, walk
 from marketdata.features import store as store_module
 from marketdata.features.store import FeatureStore
@@ -67,3 +69,30 @@ def test_the_second_time_nothing_is_calculated(tmp_path, monkeypatch):
 def test_a_period_that_is_too_short_is_named():
     with pytest.raises(ValueError, match="the unseen period has 10 bars, expected at least 20"):
         prepare(walk(560), None, SPEC, *CUTS)
+
+
+def test_a_fold_is_scaled_by_its_own_training_rows_alone():
+    of = worlds.settings()
+    whole = worlds.dataset(of)
+    cut = whole.refit(Rows(33, 199), Rows(220, 280))
+    assert (cut.training, cut.validation, cut.unseen) == (Rows(33, 199), Rows(220, 280), whole.unseen)
+    # By hand: mean and deviation of the fold's rows, other bars left out, cut off at 5.
+    rows = whole.raw[33:200]
+    expected = ((whole.raw - rows.mean(axis=0)) / rows.std(axis=0)).clip(-5, 5)
+    np.testing.assert_allclose(cut.market.features[33:], expected[33:], atol=1e-12)
+    # What comes later may be anything: the fold's features up to its validation stay.
+    bars = worlds.walk()
+    factor = np.where(np.arange(len(bars)) < 300, 1.0, 3.0)
+    prices = (values * factor for values in (bars.open, bars.high, bars.low, bars.close))
+    later = BarSeries(bars.time, *prices, bars.volume)
+    changed = worlds.dataset(of, later).refit(Rows(33, 199), Rows(220, 280))
+    np.testing.assert_array_equal(changed.market.features[:281], cut.market.features[:281])
+
+
+def test_a_fold_may_have_some_of_the_features():
+    whole = worlds.dataset(worlds.settings())
+    cut = whole.refit(whole.training, spec=FeatureSpec(("return_1", "rsi_14")))
+    np.testing.assert_allclose(cut.market.features[:, 1], whole.market.features[:, 0], atol=1e-12)
+    assert (cut.validation, cut.spec.names) == (whole.validation, ("return_1", "rsi_14"))
+    with pytest.raises(ValueError, match="the data have no feature macd_signal; they have rsi_14"):
+        whole.refit(whole.training, spec=FeatureSpec(("macd_signal",)))

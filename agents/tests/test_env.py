@@ -9,7 +9,6 @@ from agents.env import EnvConfig, Market, TradingEnv
 from agents.own_state import ALL, DEFAULT, OwnSpec, own_state
 from agents.rewards import RewardSettings, reward
 from agents.tests.worlds import market
-from core.simulation import kernel
 from core.simulation.account import SimulatedAccount
 from core.simulation.rules import MarketRules
 
@@ -64,7 +63,7 @@ def _random_episode(env, seed):
     observation, info = env.reset(seed=seed)
     steps, over = [(observation, 0.0, info["row"])], False
     while not over:
-        action = int(rng.integers(3)) if env.is_choice else rng.uniform(-1, 1, 1)
+        action = int(rng.integers(3)) if not env.is_continuous else rng.uniform(-1, 1, 1)
         observation, earned, terminated, truncated, info = env.step(action)
         steps.append((observation, earned, info["row"]))
         over = terminated or truncated
@@ -87,30 +86,34 @@ def test_every_step_equals_the_simulated_account(action, weights):
     rules = MarketRules(half_spread_bps=3, impact_bps=50, short_selling=True, no_trade_band=0.1)
     bars, rng = market(seed=4), np.random.default_rng(0)
     env = TradingEnv(bars, EnvConfig(action=action, rules=rules, reward=weights, first=10, last=200))
-    account, peak = SimulatedAccount(50_000.0, rules), 50_000.0
+    account, peak, before = SimulatedAccount(50_000.0, rules), 50_000.0, 0.0
     observation, _ = env.reset()
     for t in range(10, 200):
         choice, weight = int(rng.integers(3)), float(rng.uniform(-1, 1))
         close = bars.close[t]
-        target = account.target_for_choice(choice, close) if env.is_choice else account.target_for_weight(weight, close)
+        target = (
+            account.target_for_choice(choice, close) if action == "choice" else account.target_for_weight(weight, close)
+        )
         result = account.step(bars.open[t + 1], bars.close[t + 1], bars.volume[t + 1], target)
-        observation, earned, terminated, truncated, info = env.step(choice if env.is_choice else [weight])
+        observation, earned, terminated, truncated, info = env.step(choice if action == "choice" else [weight])
         peak = max(peak, account.equity)
         assert info["traded"] == result.traded
         assert info["equity"] == account.equity
-        expected, parts = reward(result.rewards, weights)
+        changed = 0.0 if t == 10 or action == "choice" else abs(weight - before)
+        before = weight
+        expected, parts = reward(result.rewards | {"consistency": -changed}, weights)
         assert earned == pytest.approx(expected, abs=1e-15)
         assert info["components"] == pytest.approx(parts)
         own = own_state(
             account.quantity, account.average_price, bars.close[t + 1], account.equity, peak,
-            account.state[kernel.AGE], rules,
+            account.age, rules,
         )  # fmt: skip
         np.testing.assert_allclose(observation[-4:], DEFAULT.scaled(own), rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(observation[:-4], bars.features[t + 1], rtol=1e-6)
         assert not terminated
         assert truncated == (t == 199)
     with pytest.raises(ValueError, match="reset"):
-        env.step(0 if env.is_choice else [0.0])
+        env.step(0 if action == "choice" else [0.0])
 
 
 def test_risk_adjusted_reward_worked_by_hand():
@@ -180,3 +183,21 @@ def test_features_that_are_not_normalised_are_refused():
     prices = np.full(5, 10.0)
     with pytest.raises(ValueError, match="normalised"):
         Market(np.full((5, 1), np.nan), prices, prices, prices, np.zeros((5, 3)))
+
+
+@pytest.mark.parametrize("action", ["choice", "steps", "target"])
+@pytest.mark.parametrize("n_instruments", [1, 2])
+def test_both_checkers_pass_with_a_window_and_several_instruments(action, n_instruments):
+    parts = [market(seed=seed) for seed in range(n_instruments)]
+    config = EnvConfig(action=action, episode_length=50, window=4, own=OwnSpec(ALL))
+    env = TradingEnv(Market.several(parts), config)
+    assert env.observation_space.shape == (n_instruments * (4 * 5 + len(ALL)),)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gymnasium.utils.env_checker.check_env(env)
+        stable_baselines3.common.env_checker.check_env(env)
+
+
+def test_a_step_before_the_first_episode_is_refused():
+    with pytest.raises(ValueError, match="no episode has begun"):
+        TradingEnv(market(), EnvConfig()).step(0)

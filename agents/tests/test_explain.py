@@ -6,12 +6,13 @@ import pytest
 
 from agents import normalisers
 from agents.counterfactuals import changeable
-from agents.explain import attribute, explain, float_network
+from agents.explain import attribute, explain
 from agents.features import CATALOGUE as FEATURES
+from agents.network import Goal, float_network
 from agents.normalisers import LiveScale, NormaliserChoice
+from agents.outputs import PolicyOutput
 from agents.own_state import ALL, CATALOGUE, OwnSpec, own_state
-from agents.policy import PolicyOutput
-from agents.sentence import Position, Reason, sentence
+from agents.sentence import Manner, Position, Reason, sentence
 from agents.tests import worlds
 from agents.wording import phrase, shown
 
@@ -44,11 +45,11 @@ def test_contributions_match_a_plain_integral_and_the_value_the_torch_layers():
     share = np.log(output.confidence / (1 - output.confidence))  # log-odds of the chosen share
     assert found.value == pytest.approx(share, abs=1e-4)
     # Derivatives by differences at 400 places between the average day and this one.
-    network, expected = float_network(policy), np.zeros(len(point))
+    network, goal, expected = float_network(policy), Goal.of(policy, output), np.zeros(len(point))
     for alpha in (np.arange(400) + 0.5) / 400:
         up = alpha * point + 1e-6 * np.eye(len(point))
         down = alpha * point - 1e-6 * np.eye(len(point))
-        expected += (network.explained(up, int(output.action)) - network.explained(down, int(output.action))) / 2e-6
+        expected += (goal.value(network.forward(up)) - goal.value(network.forward(down))) / 2e-6
     np.testing.assert_allclose(found.contributions, expected / 400 * point, rtol=0.02, atol=1e-3)
 
 
@@ -147,7 +148,7 @@ EMA = Reason("ema_50", 0.03, 0.03, 0.5)
 
 
 def test_a_purchase_in_words():
-    assert sentence("ppo", BUY, [RSI, EMA], Position(0, 100)) == (
+    assert sentence(Manner(), BUY, [RSI, EMA], Position(0, 100)) == (
         "It chose to buy because RSI 14 fell to 28.4 and the close is 3.0 % above its 50-day average. "
         "It was 71 % sure; holding came second with 26 %."
     )
@@ -155,26 +156,26 @@ def test_a_purchase_in_words():
 
 def test_what_speaks_against_is_named():
     against = Reason("ema_50", -0.03, None, -0.5)
-    words = sentence("ppo", BUY, [RSI, against], Position(0, 100))
+    words = sentence(Manner(), BUY, [RSI, against], Position(0, 100))
     assert "although the close is 3.0 % below its 50-day average" in words
 
 
 def test_nothing_stands_out_is_said_so():
     many = [Reason("rsi_14", 50.0, None, 0.01) for _ in range(10)]
-    assert sentence("ppo", BUY, many, Position(0, 100)).startswith("It chose to buy; no single input stands out.")
+    assert sentence(Manner(), BUY, many, Position(0, 100)).startswith("It chose to buy; no single input stands out.")
 
 
 def test_nothing_stands_out_after_a_but_has_one_punctuation_mark():
     many = [Reason("rsi_14", 50.0, None, 0.01) for _ in range(10)]
     output = PolicyOutput(2.0, "sell", 0.6, {"hold": 0.4, "buy": 0.0, "sell": 0.6})
-    words = sentence("ppo", output, many, Position(0, 0))
+    words = sentence(Manner(), output, many, Position(0, 0))
     assert words.startswith("It stays out: it would sell, but holds nothing; no single input stands out.")
 
 
 def test_among_many_inputs_a_smaller_share_stands_out():
     # RSI's 0.05 of 1.05 is less than 0.15, but among 161 inputs more than 0.15 * 16 / 161 = 0.0149.
     many = [Reason("ema_50", 0.03, None, 1 / 160) for _ in range(160)]
-    words = sentence("ppo", BUY, [Reason("rsi_14", 28.4, 31.0, 0.05), *many], Position(0, 100))
+    words = sentence(Manner(), BUY, [Reason("rsi_14", 28.4, 31.0, 0.05), *many], Position(0, 100))
     assert words.startswith("It chose to buy because RSI 14 fell to 28.4. ")
 
 
@@ -192,13 +193,13 @@ def test_among_many_inputs_a_smaller_share_stands_out():
 )
 def test_words_follow_what_really_changes(label, held, wanted, begin):
     output = PolicyOutput(0.0, label, 0.6, {"hold": 0.4, "buy": 0.2, "sell": 0.1, label: 0.6})
-    assert sentence("ppo", output, [RSI], Position(held, wanted)).startswith(begin)
+    assert sentence(Manner(), output, [RSI], Position(held, wanted)).startswith(begin)
 
 
 def test_a_sale_of_a_target_policy_names_what_pushed_it_down():
     output = PolicyOutput(-0.4, "sell", 0.8, {"sell": 0.8, "hold": 0.1, "buy": 0.1}, 0.0, -0.42, 0.2)
     down = Reason("return_5", -0.08, None, -0.9)
-    assert sentence("sac", output, [down, RSI], Position(10, 0)) == (
+    assert sentence(Manner("target"), output, [down, RSI], Position(10, 0)) == (
         "It chose to sell everything because the price fell 8.0 % over 5 days, although RSI 14 fell to 28.4. "
         "It wants no position and was 80 % sure of that, give or take a quarter."
     )

@@ -21,10 +21,10 @@ RULES = MarketRules(
 
 def raw_of(env: TradingEnv, market: Market, spec: OwnSpec = EVERYTHING) -> np.ndarray:
     """The raw own values of an environment where it stands."""
-    state = env.state
+    account, position = env.account, env.positions[0]
     return own_state(
-        state[kernel.QUANTITY], state[kernel.AVERAGE_PRICE], market.close[env.t], state[kernel.EQUITY],
-        state[kernel.PEAK], state[kernel.AGE], env.config.rules, memory=env.memory, spec=spec,
+        position[kernel.QUANTITY], position[kernel.AVERAGE_PRICE], market.close[env.t], account[kernel.EQUITY],
+        account[kernel.PEAK], position[kernel.AGE], env.config.rules, memory=env.memory, spec=spec,
     )  # fmt: skip
 
 
@@ -36,12 +36,13 @@ def _episode(action: str, first: int = 10, last: int = 250):
     own, seen, wanted = [raw_of(env, market)], [observation], []
     account = [{"equity": 50_000.0, "quantity": 0.0, "traded": 0.0, "price": np.nan, "commission": 0.0}]
     for t in range(first, last):
-        vector, quantity, equity = RULES.as_array(), float(env.state[kernel.QUANTITY]), float(env.state[kernel.EQUITY])
+        vector, quantity = RULES.as_array(), float(env.positions[0, kernel.QUANTITY])
+        equity, is_choice = float(env.account[kernel.EQUITY]), not env.is_continuous
         stay, weight = rng.random() < 0.8, float(own[-1][0])
-        act = int(rng.choice(3, p=(0.8, 0.1, 0.1))) if env.is_choice else weight if stay else float(rng.uniform(-1, 1))
-        sized = kernel.target_for_choice if env.is_choice else kernel.target_for_weight
+        act = int(rng.choice(3, p=(0.8, 0.1, 0.1))) if is_choice else weight if stay else float(rng.uniform(-1, 1))
+        sized = kernel.target_for_choice if is_choice else kernel.target_for_weight
         wanted.append(sized(act, quantity, equity, market.close[t], vector) * market.close[t] * 2.0 / equity)
-        observation, _, _, _, info = env.step(act if env.is_choice else [act])
+        observation, _, _, _, info = env.step(act if is_choice else [act])
         own.append(raw_of(env, market))
         seen.append(observation)
         account.append({name: info[name] for name in account[0]})

@@ -199,7 +199,7 @@ def test_trades_can_be_taken_along(operator, desk):
 def test_a_run_shows_its_trials_best_first(operator, desk):
     run = desk.aapl.deployed_version.run
     page = operator.get(reverse("training-run", args=[run.pk]))
-    assert [trial.number for trial in page.context["trials"]] == [1, 0, 3, 2]
+    assert [row.trial.number for row in page.context["table"].rows] == [1, 0, 3, 2]
 
 
 def test_a_failed_run_and_an_agent_without_a_model_have_words(operator, desk):

@@ -47,7 +47,7 @@ def configuration(algorithm: str = "ppo", **training: Any) -> dict[str, Any]:
         "training": {
             "periods": {"validation": day_of(400).isoformat(), "unseen": day_of(550).isoformat()},
             "n_trials": 2, "n_steps": 4096, "n_evaluations": 2, "episode_length": 100, "min_trades": 0, "vix": "",
-            "search": {"width": 16},
+            "search": {"width": 16, "drop": "nothing"}, "n_folds": 1, "n_seeds": 1, "n_final_seeds": 1, "n_workers": 1,
         }
         | training,
         "deploy_checks": {"largest_drawdown": 0.99, "min_trades": 0},

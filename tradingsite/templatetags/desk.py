@@ -25,7 +25,8 @@ NUMBER = re.compile(
 )
 MODULES = (
     "clock", "controls", "dashboard", "data", "data_dialog", "data_finder", "data_legend", "data_window", "datachart",
-    "dialog", "drawer", "panels", "reportchart", "socket", "theme", "tradechart", "unseen",
+    "dialog", "drawer", "panels", "reportchart", "socket", "study", "study_parallel", "theme",
+    "tradechart", "training", "training_curves", "training_form", "unseen",
 )  # fmt: skip
 
 

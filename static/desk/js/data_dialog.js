@@ -1,4 +1,4 @@
-// One dialog for every form of the Data page. Without scripts the same addresses are pages.
+// One dialog for every form of the Data and Training pages. Without scripts the same addresses are pages.
 
 import { refresh } from "desk/panels";
 
@@ -77,7 +77,7 @@ dialog?.addEventListener("submit", async (event) => {
 function finish(toasts) {
   document.getElementById("toasts").insertAdjacentHTML("beforeend", toasts);
   dialog.close();
-  for (const panel of document.querySelectorAll("[data-panel^=data-]")) refresh(panel);
+  for (const panel of document.querySelectorAll("main [data-panel][data-url]")) refresh(panel);
 }
 
 function refuse(form, buttons, status) {

@@ -1,10 +1,10 @@
-// The decision drawer: has its own address, traps the focus, closes on Esc and gives the focus back.
+// The drawer of a decision or a trial: has its own address, traps the focus, closes on Esc and gives the focus back.
 
 const drawer = document.getElementById("drawer");
 let opener = null;
 let pageBehind = null;
 
-/** Open the decision at `url` over the current page. */
+/** Open the decision or trial at `url` over the current page. */
 export async function openDrawer(url, from = null, push = true) {
   const answer = await fetch(url, { headers: { "HX-Request": "true" } }).catch(() => null);
   if (!answer?.ok) {
@@ -12,6 +12,7 @@ export async function openDrawer(url, from = null, push = true) {
     return;
   }
   drawer.innerHTML = await answer.text();
+  drawer.setAttribute("aria-label", drawer.querySelector("[data-label]")?.dataset.label ?? "Decision");
   if (drawer.hidden) {
     opener = from ?? document.activeElement;
     pageBehind = location.pathname + location.search;
@@ -41,7 +42,7 @@ document.addEventListener("click", (event) => {
     return;
   }
   if (event.target.closest("[data-close-drawer]")) close();
-  else if (!drawer.hidden && !drawer.contains(event.target) && !event.target.closest("#chart, dialog, .bar, .toasts")) close();
+  else if (!drawer.hidden && !drawer.contains(event.target) && !event.target.closest("#chart, [data-parallel], dialog, .bar, .toasts")) close();
 });
 
 document.addEventListener("keydown", (event) => {

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from django_q.models import Schedule
 
+from agents import tasks as agent_tasks
 from core import database, processes, watchdog
 from core.commands import DeskCommand
 from core.database_link import use_address
@@ -45,6 +46,7 @@ class Command(DeskCommand):
             call_command("setup_demo")
         _schedule_heartbeat()
         tasks.schedule()
+        agent_tasks.schedule()
         dog = watchdog.Watchdog(port=free_port(settings.WEB_HOST, settings.WEB_PORT))
         self._announce(dog.url, password)
         dog.run()

@@ -1,0 +1,1 @@
+"""How learning is carried out: rollouts, updates, guards and checkpoints. Pure."""

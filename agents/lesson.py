@@ -1,0 +1,131 @@
+"""What a learning is given, tells and hands back, and how its learner is made from it. Pure."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+from agents import algorithms, backends
+from agents.algorithms.base import Learner, LearnerRequest
+from agents.backtest import BacktestResult
+from agents.configuration import AgentSettings
+from agents.dataset import Dataset
+from agents.env_config import EnvConfig
+from agents.folds import Rows
+from agents.learners.checkpoint import fingerprint
+from agents.networks.spec import HeadSpec, NetworkSpec
+from agents.policy import ServedPolicy
+from agents.randomise import synthetic_markets
+
+GO, PAUSE, STOP = "go", "pause", "stop"
+# Whose versions decide the last digits; another one and a checkpoint is not gone on from.
+LIBRARIES = ("torch", "numpy", "numba", "stable-baselines3", "sb3-contrib")
+
+
+class TrainingStopped(Exception):
+    """An operator asked for the learning to end."""
+
+
+class TrainingPaused(Exception):
+    """An operator asked for a pause; the checkpoint holds everything."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lesson:
+    """All that decides what is learned."""
+
+    dataset: Dataset  # scaled by the training rows
+    settings: AgentSettings
+    parameters: dict[str, Any]  # of the algorithm; what is missing takes its default
+    seed: int
+    training: Rows
+    validation: Rows
+    start_cash: float = 50_000.0  # account currency
+    n_steps: int = 20_000  # of the environment, all copies together
+    backend: str = backends.CPU
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of all of it and of the libraries: a checkpoint of another one is not gone on from."""
+        data = self.dataset
+        return fingerprint(
+            {
+                "data": data.fingerprint,
+                "features": data.spec.names,
+                "normaliser": data.normaliser.to_dict(),
+                "settings": self.settings.to_dict(),
+                "parameters": self.parameters,
+                "seed": self.seed,
+                "rows": [asdict(self.training), asdict(self.validation)],
+                "start_cash": self.start_cash,
+                "n_steps": self.n_steps,
+                "backend": self.backend,
+                "libraries": {name: version(name) for name in (*LIBRARIES, *backends.libraries(self.backend))},
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a learning stands; means since the last report."""
+
+    steps_done: int
+    steps_total: int
+    steps_per_second: float
+    losses: dict[str, float] = field(default_factory=dict)
+    reward_components: dict[str, float] = field(default_factory=dict)  # per step
+    actions: dict[str, float] = field(default_factory=dict)  # share of steps by label
+    episode_return: float | None = None
+    note: str = ""  # what a person should know, such as a checkpoint that could not be used
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LessonResult:
+    """The best of a learning's evaluations, and what it ended with."""
+
+    score: float
+    policy: ServedPolicy
+    validation: BacktestResult
+    evaluations: list[float]  # scores in order
+    steps_done: int
+    pruned: bool  # whether the judge ended it early
+    weights_sha256: str  # of the final weights: equal lessons end with equal ones
+
+
+Report = Callable[[Progress], None]
+Judge = Callable[[int, float], bool]  # (evaluation number, score) -> whether to stop early
+Wish = Callable[[], str]  # go, pause or stop
+
+
+def make_learner(lesson: Lesson) -> Learner:
+    """The algorithm's learner on the training rows; same lesson, same numbers on one thread."""
+    settings, data, rows = lesson.settings, lesson.dataset, lesson.training
+    network = settings.network.for_features(data.spec.names)
+    length = settings.episodes.length or settings.training.episode_length
+    config = EnvConfig(
+        action=settings.actions,
+        rules=settings.rules,
+        reward=settings.reward,
+        start_cash=lesson.start_cash,
+        first=rows.first,
+        last=rows.last,
+        episode_length=min(length, len(rows) - 1),
+        own=settings.own_state,
+        window=network.window,
+        episodes=settings.episodes.kind,
+        randomise=settings.randomise,
+    )
+    paths = synthetic_markets(
+        data.inputs, data.raw, data.spec, data.normaliser, rows.first, rows.last, settings.randomise, lesson.seed
+    )
+
+    def build(*, network: NetworkSpec, head: HeadSpec, weights: dict[str, Any]) -> ServedPolicy:
+        return ServedPolicy.from_parts(
+            algorithm=settings.algorithm, actions=settings.actions, spec=data.spec, normaliser=data.normaliser,
+            rules=settings.rules, network=network, head=head, weights=weights, own=settings.own_state,
+        )  # fmt: skip
+
+    request = LearnerRequest(
+        markets=(data.market, *paths), config=config, network=network, settings=settings,
+        parameters=lesson.parameters, seed=lesson.seed, n_steps=lesson.n_steps, backend=lesson.backend, build=build,
+    )  # fmt: skip
+    return algorithms.get(settings.algorithm).make(request)
