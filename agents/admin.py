@@ -14,9 +14,10 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
 from agents import admin_history, admin_settings, control  # noqa: F401  # they register the other rows of agents
+from agents.algorithms import all_algorithms
 from agents.models import Agent, AgentConfiguration
 from core.admin_ask import ask, go_to
 from core.admin_display import time_text
@@ -46,6 +47,12 @@ class SeedForm(BaseDialogForm):
 
 class AgentForm(forms.ModelForm):
     """What an operator may change on an agent's row."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "algorithm" in self.fields:  # an agent that exists only shows it
+            choices = [(name, found.label) for name, found in all_algorithms().items()]
+            self.fields["algorithm"] = forms.ChoiceField(choices=choices, widget=UnfoldAdminSelectWidget)
 
     def clean(self) -> dict[str, Any]:
         """A running agent follows its stream; a new one takes effect only at a start."""

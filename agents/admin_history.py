@@ -12,7 +12,7 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
 from agents import control
-from agents.models import Backtest, Decision, ModelVersion, TrainingRun, Trial
+from agents.models import Backtest, Decision, ModelVersion, TrainingPlan, TrainingPoint, TrainingRun, Trial
 from core.admin_ask import ask, go_to
 from core.admin_display import HistoryAdmin, breakable
 from core.admin_journal import actor_of
@@ -76,6 +76,24 @@ class TrialAdmin(HistoryAdmin):
     search_fields = ("run__study_name", "run__agent__name")
     list_select_related = ("run__agent",)
     ordering = ("-run", "number")
+
+
+@admin.register(TrainingPlan)
+class TrainingPlanAdmin(HistoryAdmin):
+    """Lists of trainings that were carried out one after the other."""
+
+    list_display = ("name", "max_minutes", "created_by", "created_at")
+    search_fields = ("name", "created_by")
+    date_hierarchy = "created_at"
+
+
+@admin.register(TrainingPoint)
+class TrainingPointAdmin(HistoryAdmin):
+    """Learning curves, point by point."""
+
+    list_display = ("run", "part", "step", "time")
+    search_fields = ("part", "=run__pk", "run__agent__name")
+    list_select_related = ("run__agent",)
 
 
 @admin.register(ModelVersion)

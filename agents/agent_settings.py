@@ -15,5 +15,6 @@ def settings_of(agent: Agent, data: dict[str, Any]) -> AgentSettings:
         tick_size=float(traded.tick_size),
         lot=float(traded.lot_size),
         multiplier=float(traded.multiplier),
+        settled_daily=traded.settled_daily,
     )
     return settings

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from agents import algorithms
 from agents.algorithms.registry import TPU
 from agents.networks.spec import MLP
+from core.database.locations import local_dir
 
 CPU, CUDA = "cpu", "cuda"
 BACKENDS = (CPU, CUDA, TPU)
@@ -21,6 +22,7 @@ TPU_PACKAGES = ("jax", "sbx")
 TPU_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "sbx-rl", "tfp-nightly")
 # XLA reads it once, at its start.
 XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
+JAX_CACHE_BYTES = 256 << 20  # of compiled code kept on disk; a learner's is about 1 MB
 # cuBLAS is only repeatable with a workspace of its own; it reads this once, at its start.
 CUBLAS_WORKSPACE = ":4096:8"
 
@@ -95,6 +97,13 @@ def _prepare_jax(n_threads: int) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # It warns of every device that it does not find; jax_device says which one it found.
     logging.getLogger("jax._src.xla_bridge").setLevel(logging.ERROR)
+    folder = local_dir() / "jax"
+    with suppress(OSError):  # compiling anew takes ten seconds a learning, but works
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            for name, value in (("DIR", str(folder)), ("MAX_SIZE", str(JAX_CACHE_BYTES))):
+                os.environ.setdefault(f"JAX_COMPILATION_CACHE_{name}", value)
+            os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def jax_device() -> str:

@@ -1,5 +1,7 @@
 """What `manage.py bench` measures: ours and a peer in one run, on this machine."""
 
+import importlib
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 
+from agents.peer_env import HOW_TO_GET_IT, peer_version
+from agents.peer_env import PACKAGE as PEER
 from core.measurement import Measurement
 from core.models import Instrument
 from marketdata.benches import BENCHES as MARKETDATA
@@ -19,8 +23,6 @@ from marketdata.queries import copy_bars
 from marketdata.series import BarSeries
 
 N_BARS = 50_000
-N_STEPS = 100_000
-N_STEPS_INTERPRETED = 5_000
 
 
 class _RollBack(Exception):
@@ -86,24 +88,48 @@ def _bulk_create(instrument: Instrument, series: BarSeries) -> None:
 
 
 def env() -> list[Measurement]:
-    """Steps a second of the training environment against the same code without numba, each in a process of its own."""
-    ours = _steps_per_second(N_STEPS, {})
-    peer = _steps_per_second(N_STEPS_INTERPRETED, {"NUMBA_DISABLE_JIT": "1"})
-    return [Measurement("env", ours, "steps/s", peer, "the same environment and kernel without numba")]
+    """Steps a second of the training environment, costs and stops included, in a process of its own."""
+    found = _speeds()
+    baseline, version = found.get("peer"), peer_version()
+    baseline_is = f"{PEER} {version}, one environment as it is" if version else f"not measured: {HOW_TO_GET_IT}"
+    copies = sorted(int(name.removeprefix("copies_")) for name in found if name.startswith("copies_"))
+    more = {"n_cores": len(os.sched_getaffinity(0)), "one_thread": round(found["one_thread"])}
+    return [
+        Measurement(
+            f"env: {n:,} {'copy' if n == 1 else 'copies'}",
+            found[f"copies_{n}"],
+            "steps/s",
+            baseline,
+            baseline_is,
+            more if n == copies[-1] else {},
+        )
+        for n in copies
+    ]
 
 
-def _steps_per_second(n_steps: int, extra: dict[str, str]) -> float:
-    code = f"from agents.env_speed import steps_per_second; print(steps_per_second({n_steps}))"
+def _speeds() -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", "from agents.env_speed import as_json; print(as_json())"],
         cwd=settings.BASE_DIR,
-        env={**os.environ, **extra},
         capture_output=True,
         text=True,
         check=True,
         timeout=300,
     )
-    return float(done.stdout)
+    return json.loads(done.stdout)
 
 
-BENCHES: dict[str, Callable[[], list[Measurement]]] = {"bars": bars, "env": env, **MARKETDATA}
+def _of(module: str, name: str) -> Callable[[], list[Measurement]]:
+    """A bench in a module of its own, imported when it is run: torch takes seconds to load."""
+    return lambda: getattr(importlib.import_module(f"agents.{module}"), name)()
+
+
+BENCHES: dict[str, Callable[[], list[Measurement]]] = {
+    "bars": bars,
+    "env": env,
+    "ppo": _of("ppo_bench", "ppo"),
+    "sac": _of("sac_bench", "sac"),
+    "dqn": _of("dqn_bench", "dqn"),
+    "tune": _of("tune_bench", "tune"),
+    **MARKETDATA,
+}

@@ -1,71 +1,29 @@
 """An agent's settings, parsed from AgentConfiguration.data and refused with the name of the key that is wrong."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import date
-from math import isfinite
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-from agents import own_state
+from agents import algorithms, own_state
 from agents.features import FIRST, FeatureSpec
+from agents.networks.spec import NetworkSpec
 from agents.normalisers import HALF_LIFE, ZSCORE, NormaliserChoice
 from agents.own_state import OwnSpec
+from agents.randomise import RandomiseSettings
 from agents.rewards import RewardSettings
 from agents.search import search_space
+from agents.setting_checks import ConfigurationError, check, check_known, is_number, mapping, names_of, part
+from agents.training_settings import EpisodeSettings, TrainingSettings
 from core.simulation.rules import MarketRules
 
-ALGORITHMS = ("ppo", "sac")
-T = TypeVar("T")
+__all__ = [
+    "AgentSettings", "ConfigurationError", "DeployChecks", "EpisodeSettings", "TrainingSettings", "check_fits",
+    "demo_configuration", "parse",
+]  # fmt: skip
 KEYS = (
-    "features", "own_state", "normaliser", "normaliser_half_life", "rules", "reward", "training", "deploy_checks",
+    "features", "own_state", "normaliser", "normaliser_half_life", "actions", "network", "rules", "reward", "episodes",
+    "randomise", "training", "deploy_checks",
 )  # fmt: skip
-
-
-class ConfigurationError(ValueError):
-    """A setting is missing or makes no sense; the message names its key."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
-    """How a version is trained and judged before its one look at the unseen period."""
-
-    validation: date  # first day of the validation period, which ranks the trials
-    unseen: date  # first day of the unseen period, looked at once
-    n_trials: int = 4  # finished trials per study, pruned ones included
-    n_steps: int = 20_000  # environment steps per trial
-    n_evaluations: int = 5  # backtests on the validation period per trial; the best one's weights are kept
-    n_threads: int = 1  # of torch; more than one may change the last digits
-    episode_length: int = 250  # bars of a training episode
-    min_trades: int = 6  # times the money must be turned over on the validation period, or a trial loses score
-    vix: str = "VIX"  # symbol of the volatility index, empty for none
-    search: dict[str, Any] = field(default_factory=dict)  # ranges that replace the algorithm's own, see search.py
-
-    def __post_init__(self) -> None:
-        for name in ("n_trials", "n_steps", "n_evaluations", "n_threads", "episode_length"):
-            _check(_whole(getattr(self, name), 1), f"training.{name}", getattr(self, name), "a whole number above 0")
-        _check(_whole(self.min_trades, 0), "training.min_trades", self.min_trades, "a whole number of at least 0")
-        _check(isinstance(self.vix, str), "training.vix", self.vix, "a symbol, or empty")
-        _check(isinstance(self.search, dict), "training.search", self.search, "an object of ranges")
-        if self.unseen <= self.validation:
-            raise ConfigurationError(
-                f"training.periods: unseen {self.unseen} must come after validation {self.validation}"
-            )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Parse data["training"]: periods as ISO dates, the rest by field name."""
-        values = dict(values)
-        periods = values.pop("periods", None)
-        _check(isinstance(periods, dict), "training.periods", periods, 'an object {"validation": date, "unseen": date}')
-        _known(values, [name for name in _names(cls) if name not in ("validation", "unseen")], "training.")
-        validation, unseen = (_date(periods.get(name), f"training.periods.{name}") for name in ("validation", "unseen"))
-        return cls(validation=validation, unseen=unseen, **values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The reverse of from_dict."""
-        values = asdict(self)
-        periods = {name: values.pop(name).isoformat() for name in ("validation", "unseen")}
-        return {"periods": periods, **values}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,14 +37,15 @@ class DeployChecks:
     max_turnover: float | None = None  # at most, value traded per year as a multiple of equity: more is churn
 
     def __post_init__(self) -> None:
-        for name in _names(type(self)):
+        for name in names_of(type(self)):
             value = getattr(self, name)
-            _check(value is None or _number(value), f"deploy_checks.{name}", value, "a number, or null for no check")
+            good = value is None or is_number(value)
+            check(good, f"deploy_checks.{name}", value, "a number, or null for no check")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Parse data["deploy_checks"]; absent checks take their defaults."""
-        _known(values, _names(cls), "deploy_checks.")
+        check_known(values, names_of(cls), "deploy_checks.")
         return cls(**values)
 
 
@@ -94,7 +53,7 @@ class DeployChecks:
 class AgentSettings:
     """Everything an agent is configured by."""
 
-    algorithm: str  # ppo: hold, buy, sell; sac: a target position
+    algorithm: str  # a name known to agents/algorithms
     features: FeatureSpec
     rules: MarketRules
     reward: RewardSettings
@@ -102,6 +61,20 @@ class AgentSettings:
     deploy_checks: DeployChecks
     own_state: OwnSpec = own_state.DEFAULT
     normaliser: NormaliserChoice = field(default_factory=NormaliserChoice)
+    actions: str = ""  # choice, steps or target; empty: the algorithm's usual one
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    episodes: EpisodeSettings = field(default_factory=EpisodeSettings)
+    randomise: RandomiseSettings = field(default_factory=RandomiseSettings)
+
+    def __post_init__(self) -> None:
+        algorithm = algorithms.get(self.algorithm)
+        if not self.actions:
+            object.__setattr__(self, "actions", algorithm.actions[0])
+        for key, value, known in (
+            ("actions", self.actions, algorithm.actions),
+            ("network.kind", self.network.kind, algorithm.networks),
+        ):
+            check(value in known, key, value, f"what {algorithm.label} can use: {', '.join(known)}")
 
     def to_dict(self) -> dict[str, Any]:
         """AgentConfiguration.data that parses back into these settings."""
@@ -110,8 +83,12 @@ class AgentSettings:
             "own_state": list(self.own_state.names),
             "normaliser": self.normaliser.kind,
             "normaliser_half_life": self.normaliser.half_life,
+            "actions": self.actions,
+            "network": self.network.to_dict(),
             "rules": self.rules.to_dict(),
             "reward": self.reward.to_dict(),
+            "episodes": asdict(self.episodes),
+            "randomise": asdict(self.randomise),
             "training": self.training.to_dict(),
             "deploy_checks": asdict(self.deploy_checks),
         }
@@ -119,28 +96,46 @@ class AgentSettings:
 
 def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
     """Settings from AgentConfiguration.data. Raises: ConfigurationError naming the key that is wrong."""
-    _check(algorithm in ALGORITHMS, "algorithm", algorithm, f"one of {', '.join(ALGORITHMS)}")
-    _check(isinstance(data, dict), "configuration", data, f"an object with {', '.join(KEYS)}")
-    _known(data, list(KEYS), "")
+    check(algorithm in algorithms.names(), "algorithm", algorithm, f"one of {', '.join(algorithms.names())}")
+    check(isinstance(data, dict), "configuration", data, f"an object with {', '.join(KEYS)}")
+    check_known(data, list(KEYS), "")
     for key in ("features", "training"):
-        _check(key in data, key, None, "a value: it has no default")
+        check(key in data, key, None, "a value: it has no default")
     names = data["features"]
-    _check(isinstance(names, list), "features", names, "a list of feature names")
+    check(isinstance(names, list), "features", names, "a list of feature names")
     settings = AgentSettings(
         algorithm=algorithm,
-        features=_part("features", lambda: FeatureSpec(tuple(names))),
-        rules=_part("rules", lambda: MarketRules.from_dict(_mapping(data, "rules"))),
-        reward=_part("reward", lambda: RewardSettings.from_dict(_mapping(data, "reward"))),
-        training=_part("training", lambda: TrainingSettings.from_dict(_mapping(data, "training"))),
-        deploy_checks=_part("deploy_checks", lambda: DeployChecks.from_dict(_mapping(data, "deploy_checks"))),
-        own_state=_part("own_state", lambda: _own_spec(data)),
+        features=part("features", lambda: FeatureSpec(tuple(names))),
+        rules=part("rules", lambda: MarketRules.from_dict(mapping(data, "rules"))),
+        reward=part("reward", lambda: RewardSettings.from_dict(mapping(data, "reward"))),
+        training=part("training", lambda: TrainingSettings.from_dict(mapping(data, "training"))),
+        deploy_checks=part("deploy_checks", lambda: DeployChecks.from_dict(mapping(data, "deploy_checks"))),
+        own_state=part("own_state", lambda: _own_spec(data)),
         normaliser=_normaliser(data),
+        actions=_actions(data),
+        network=part("network", lambda: network_of(algorithm, mapping(data, "network"))),
+        episodes=part("episodes", lambda: EpisodeSettings.from_dict(mapping(data, "episodes"))),
+        randomise=part("randomise", lambda: _randomise(mapping(data, "randomise"))),
     )
-    _part("training.search", lambda: search_space(algorithm, settings.training.search))
+    part("training.search", lambda: space_of(settings))
     return settings
 
 
-def check_fits(rules: MarketRules, *, symbol: str, tick_size: float, lot: float, multiplier: float) -> None:
+def space_of(settings: AgentSettings) -> dict[str, dict[str, Any]]:
+    """What a study of these settings varies. Raises: ValueError naming a range that makes no sense."""
+    return search_space(settings.algorithm, settings.training.search, settings.features.names, settings.reward)
+
+
+def network_of(algorithm: str, values: dict[str, Any]) -> NetworkSpec:
+    """The network of data["network"]; what is absent is the algorithm's usual choice. Raises: ValueError."""
+    found = algorithms.get(algorithm)
+    usual = {"kind": found.networks[0], "activation": "tanh" if found.on_policy else "relu"}
+    return NetworkSpec.from_dict(usual | values)
+
+
+def check_fits(
+    rules: MarketRules, *, symbol: str, tick_size: float, lot: float, multiplier: float, settled_daily: bool
+) -> None:
     """Refuse rules that would size or price an instrument wrongly.
 
     Raises: ConfigurationError naming the rule, what it says and what the instrument says.
@@ -149,6 +144,9 @@ def check_fits(rules: MarketRules, *, symbol: str, tick_size: float, lot: float,
         value = getattr(rules, name)
         if value != expected:
             raise ConfigurationError(f"rules.{name}: got {value:g}, but {symbol} has {expected:g}; correct one of them")
+    if rules.settled_daily != settled_daily:
+        kind = "a future, so gains go to cash at every close" if settled_daily else "no future, so its price is paid"
+        raise ConfigurationError(f"rules.settled_daily: got {rules.settled_daily}, but {symbol} is {kind}")
 
 
 def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[str, Any]:
@@ -156,79 +154,48 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
 
     Costs: the stock pays IBKR's fixed commission and half a spread of 1.5 bps. The fund pays 1 bps commission and
     half a spread of 3 bps, on a price step of a cent as exchanges have it; its constructed bars have no volume.
+    Every other algorithm gets the settings of the one that acts like it.
     """
-    if algorithm == "ppo":
+    found = algorithms.get(algorithm)
+    choices = found.actions[0] != "target"
+    if choices:
         rules = MarketRules(half_spread_bps=1.5, impact_bps=10.0, participation=0.05)
         reward = RewardSettings(drawdown=0.15)
-        training = TrainingSettings(validation=validation, unseen=unseen, n_steps=98_304, n_evaluations=6)
-    elif algorithm == "sac":
+    else:
         rules = MarketRules(half_spread_bps=3.0, schedule="bps", commission_bps=1.0, no_trade_band=0.1)
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
-        training = TrainingSettings(validation=validation, unseen=unseen, n_steps=16_000, n_evaluations=6)
-    else:
-        raise ConfigurationError(f"algorithm: got {algorithm!r}, expected one of {', '.join(ALGORITHMS)}")
-    names = tuple(name for name in FIRST if algorithm == "sac" or name != "vix")
+    training = TrainingSettings(
+        validation=validation, unseen=unseen, n_steps=98_304 if found.on_policy else 16_000, n_evaluations=6,
+        n_folds=2, n_seeds=1,
+    )  # fmt: skip
     return AgentSettings(
         algorithm=algorithm,
-        features=FeatureSpec(names),
+        features=FeatureSpec(tuple(name for name in FIRST if not choices or name != "vix")),
         rules=rules,
         reward=reward,
         training=training,
         deploy_checks=DeployChecks(min_trades=3, max_turnover=150.0),
+        network=network_of(algorithm, {}),
     ).to_dict()
 
 
 def _own_spec(data: dict[str, Any]) -> OwnSpec:
     names = data.get("own_state", list(own_state.DEFAULT_NAMES))
-    _check(isinstance(names, list), "own_state", names, "a list of names")
+    check(isinstance(names, list), "own_state", names, "a list of names")
     return OwnSpec(tuple(names))
 
 
-def _normaliser(data: dict[str, Any]) -> NormaliserChoice:
-    kind = _part("normaliser", lambda: NormaliserChoice(data.get("normaliser", ZSCORE)).kind)
-    return _part("normaliser_half_life", lambda: NormaliserChoice(kind, data.get("normaliser_half_life", HALF_LIFE)))
-
-
-def _part(key: str, build: Callable[[], T]) -> T:
-    try:
-        return build()
-    except ConfigurationError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigurationError(f"{key}: {error}") from error
-
-
-def _mapping(data: dict[str, Any], key: str) -> dict[str, Any]:
-    value = data.get(key, {})
-    _check(isinstance(value, dict), key, value, "an object")
+def _actions(data: dict[str, Any]) -> str:
+    value = data.get("actions", "")
+    check(isinstance(value, str), "actions", value, "choice, steps or target")
     return value
 
 
-def _known(values: dict[str, Any], names: list[str], prefix: str) -> None:
-    unknown = sorted(set(values) - set(names))
-    if unknown:
-        raise ConfigurationError(f"unknown setting {prefix}{unknown[0]}; known: {', '.join(names)}")
+def _randomise(values: dict[str, Any]) -> RandomiseSettings:
+    check_known(values, names_of(RandomiseSettings), "randomise.")
+    return RandomiseSettings(**values)
 
 
-def _names(kind: type) -> list[str]:
-    return [item.name for item in fields(kind)]
-
-
-def _date(value: Any, key: str) -> date:
-    try:
-        return date.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise ConfigurationError(f"{key}: got {value!r}, expected a date such as 2011-07-01") from error
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-
-
-def _whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _check(good: bool, key: str, value: Any, expected: str) -> None:
-    if not good:
-        raise ConfigurationError(f"{key}: got {value!r}, expected {expected}")
+def _normaliser(data: dict[str, Any]) -> NormaliserChoice:
+    kind = part("normaliser", lambda: NormaliserChoice(data.get("normaliser", ZSCORE)).kind)
+    return part("normaliser_half_life", lambda: NormaliserChoice(kind, data.get("normaliser_half_life", HALF_LIFE)))

@@ -1,12 +1,19 @@
 """What operators do to agents and trainings. Each is a row, a journal line and a notice; the process obeys the row."""
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
 from django.db import transaction
 
-from agents.models import Agent, TrainingRun
+from agents import plans, queue
+from agents.models import Agent, TrainingPlan, TrainingRun, Trial
+from agents.new_run import RunWish, new_run
 from core import jobs
 from core.journal import record
 from core.ledger import cancel_order
 from core.models import JobRow, Order
+from core.notices import notify
 from marketdata.models import Subscription
 
 
@@ -59,27 +66,130 @@ def _cancel_open_orders(agent: Agent, actor: str) -> None:
 
 
 @transaction.atomic
-def start_training(agent: Agent, *, actor: str, seed: int = 1) -> TrainingRun:
-    """Queue one training of the agent's newest configuration.
+def start_training(
+    agent: Agent,
+    *,
+    actor: str,
+    seed: int = 1,
+    mode: str = TrainingRun.Mode.FULL,
+    backend: str | None = None,
+    n_workers: int = 0,
+    n_trials: int = 0,
+    queued: bool = False,
+    not_before: datetime | None = None,
+    max_minutes: int | None = None,
+    reason: str = "",
+    changes: dict[str, Any] | None = None,
+) -> TrainingRun:
+    """Train an agent by its newest settings: at once, or when its turn comes.
 
-    Raises: ValueError if one is already running for this agent.
+    queued: wait behind what is at work and what waits already; so does a run with not_before. changes: of the
+    settings, kept as a new version of them; the others as in RunWish.
+    Raises: ValueError naming what makes no sense, or if it is to begin at once and the agent is being trained already.
     """
     Agent.objects.select_for_update().get(pk=agent.pk)
-    wanted = TrainingRun.objects.filter(agent=agent, desired_state=JobRow.Desired.RUNNING)
-    busy = wanted.exclude(state__in=[JobRow.State.FINISHED, JobRow.State.FAILED]).first()
-    if busy:
-        raise ValueError(f"{agent.name} is already being trained (run {busy.pk}); stop that run or wait for its end")
-    run = TrainingRun.objects.create(agent=agent, configuration=agent.configuration, seed=seed, created_by=actor)
-    record("training.started", f"Training of {agent.name} started", actor=actor, subject=f"training:{run.pk}")
-    jobs.request("training", run.pk, JobRow.Desired.RUNNING)
+    queued = queued or not_before is not None
+    busy = (queue.working() | queue.waiting()).filter(agent=agent).order_by("id").first()
+    if busy and not queued:
+        state = "waits for its training" if busy.queued else "is already being trained"
+        raise ValueError(f"{agent.name} {state} (run {busy.pk}); stop that run, wait for its end, or queue another")
+    wish = RunWish(
+        seed=seed, mode=mode, backend=backend, n_workers=n_workers, n_trials=n_trials, max_minutes=max_minutes,
+        not_before=not_before, reason=reason, changes=changes or {},
+    )  # fmt: skip
+    run = new_run(agent, wish, actor=actor)
+    subject = f"training:{run.pk}"
+    if queued:
+        queue.append(run)
+        record("training.queued", f"Training of {agent.name} waits for its turn", actor=actor, subject=subject)
+        notify("training", run=run.pk)
+        queue.advance()
+    else:
+        record("training.started", f"Training of {agent.name} started", actor=actor, subject=subject)
+        jobs.request("training", run.pk, JobRow.Desired.RUNNING)
+    run.refresh_from_db()
     return run
 
 
-@transaction.atomic
 def cancel_training(run: TrainingRun, *, actor: str) -> None:
-    """Stop a training; its finished trials stay in the history, no model comes of it."""
-    jobs.request("training", run.pk, JobRow.Desired.STOPPED)
-    record("training.stopped", f"Training of {run.agent.name} stopped", actor=actor, subject=f"training:{run.pk}")
+    """Stop a training; its finished trials stay in the history, no model comes of it. Started again, it goes on."""
+    with transaction.atomic():
+        if queue.waiting().filter(pk=run.pk).exists():
+            remove_from_queue(run, actor=actor)
+            return
+        _wish_of_run(run, JobRow.Desired.STOPPED, "training.stopped", "stopped", actor)
+    queue.advance()
+
+
+def pause_training(run: TrainingRun, *, actor: str) -> None:
+    """Let a training rest; what is under way is kept, and its place is free for another. Raises: ValueError."""
+    with transaction.atomic():
+        _must_be_wanted(run, JobRow.Desired.RUNNING, "pause")
+        _wish_of_run(run, JobRow.Desired.PAUSED, "training.paused", "paused", actor)
+    queue.advance()
+
+
+@transaction.atomic
+def resume_training(run: TrainingRun, *, actor: str) -> None:
+    """Let a paused training go on where it was. Raises: ValueError if it is not paused."""
+    _must_be_wanted(run, JobRow.Desired.PAUSED, "resume")
+    _wish_of_run(run, JobRow.Desired.RUNNING, "training.resumed", "continues", actor)
+
+
+@transaction.atomic
+def stop_and_keep_best(run: TrainingRun, *, actor: str) -> None:
+    """End a training now and publish the best of what it has. Raises: ValueError if no trial is done yet."""
+    found = TrainingRun.objects.select_for_update().get(pk=run.pk)
+    if found.desired_state == JobRow.Desired.STOPPED:
+        raise ValueError(f"{run} is not at work, so there is nothing to keep")
+    if not found.trials.filter(state=Trial.State.DONE).exists():
+        raise ValueError(f"{run} has no finished trial yet, so there is nothing to keep; wait for one, or stop the run")
+    TrainingRun.objects.filter(pk=run.pk).update(keep_best=True)
+    _wish_of_run(run, JobRow.Desired.RUNNING, "training.kept", "ends, the best so far is published", actor)
+
+
+@transaction.atomic
+def remove_from_queue(run: TrainingRun, *, actor: str) -> None:
+    """Take a waiting training out of the queue. Raises: ValueError if it does not wait."""
+    queue.remove(run)
+    message = f"Training of {run.agent.name} was taken out of the queue"
+    record("training.removed", message, actor=actor, subject=f"training:{run.pk}")
+
+
+@transaction.atomic
+def move_in_queue(run: TrainingRun, place: int, *, actor: str) -> None:
+    """Give a waiting training another place, 0 is the next. Raises: ValueError if it does not wait."""
+    queue.move(run, place)
+    message = f"Training of {run.agent.name} was moved to place {place + 1} of the queue"
+    record("training.moved", message, actor=actor, subject=f"training:{run.pk}")
+
+
+def start_plan(
+    agents: Sequence[Agent],
+    *,
+    actor: str,
+    name: str = "",
+    max_minutes: int | None = None,
+    run: RunWish | None = None,
+) -> TrainingPlan:
+    """Train agents in this order, one at a time. max_minutes: for all of them; run: how each is trained.
+
+    Raises: ValueError naming what makes no sense.
+    """
+    name = name or f"Training of {len(agents)} agents"
+    wish = plans.PlanWish(name=name, run=run or RunWish(), max_minutes=max_minutes)
+    return plans.start_plan(agents, wish, actor=actor)
+
+
+def _must_be_wanted(run: TrainingRun, desired: str, verb: str) -> None:
+    found = TrainingRun.objects.select_for_update().get(pk=run.pk)
+    if found.desired_state != desired or found.state in (JobRow.State.FINISHED, JobRow.State.FAILED):
+        raise ValueError(f"{run} is {found.get_state_display()}, so there is nothing to {verb}")
+
+
+def _wish_of_run(run: TrainingRun, desired: str, kind: str, done: str, actor: str) -> None:
+    jobs.request("training", run.pk, desired)
+    record(kind, f"Training of {run.agent.name} {done}", actor=actor, subject=f"training:{run.pk}")
 
 
 def _wish(agent: Agent, desired: str, kind: str, message: str, actor: str) -> None:

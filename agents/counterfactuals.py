@@ -1,6 +1,10 @@
-"""The nearest value of one input at which the policy would have decided otherwise, everything else unchanged."""
+"""The nearest value of one input at which the policy would have decided otherwise, everything else unchanged.
+
+Of a window only the newest bar's values are changed: what was before cannot be another.
+"""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -8,7 +12,8 @@ from agents import normaliser, own_state
 from agents.features import CATALOGUE
 from agents.network import FloatNetwork
 from agents.normaliser import Scale
-from agents.policy import CHOICES, ServedPolicy, target_label
+from agents.outputs import LABELS, action_of, choose, target_label
+from agents.policy import ServedPolicy
 from marketdata.features.definitions import direction, yes_no
 
 REACH = 4.0  # standard deviations either way; where a scale ends at 1 instead of 5, a fifth of it
@@ -41,7 +46,7 @@ def changeable(policy: ServedPolicy, name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Inputs:
-    """The observation's columns with what turns them into raw values and back."""
+    """The newest bar's features and the own values, with what turns them into raw values and back."""
 
     names: tuple[str, ...]
     scale: Scale  # (n + m,) of all inputs; own values are fitted with 1 / their factor
@@ -65,36 +70,55 @@ class _Inputs:
         return cls(names, Scale(centre, spread), low, high, limit / normaliser.LIMIT)
 
 
-def nearest_changes(
-    policy: ServedPolicy,
-    network: FloatNetwork,
-    observation: np.ndarray,
-    names: list[str],
-    label: str,
-    scale: Scale | None = None,
-) -> list[Counterfactual]:
+@dataclass(frozen=True, eq=False)
+class Decider:
+    """What the policy would have decided at one close, had single inputs been others."""
+
+    policy: ServedPolicy
+    network: FloatNetwork
+    observation: np.ndarray  # (n_inputs,) what it decided on
+    mask: np.ndarray | None = None  # which actions made sense, for a policy that learned so
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """Today's inputs that may be changed: the newest bar's features, then the own values, (n + m,) scaled."""
+        return np.asarray(self.observation, dtype=float)[self.policy.newest :]
+
+    def labels(self, columns: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """buy, sell or hold for every pair of a column of `start` and the scaled value it would have."""
+        rows = np.repeat(np.asarray(self.observation, dtype=float)[None], len(values), axis=0)
+        rows[np.arange(len(values)), self.policy.newest + np.asarray(columns)] = values
+        scores, head = self.network.forward(rows), self.policy.head
+        if not head.is_continuous:
+            return np.array(LABELS[head.n_actions])[choose(scores, self.mask if head.masked else None)]
+        weight = self.policy.current_weight(self.observation)
+        actions = action_of(head, scores[:, 0])
+        return np.array([target_label(float(action), weight, self.policy.rules) for action in actions])
+
+
+def nearest_changes(decider: Decider, names: list[str], label: str, scale: Scale | None = None) -> list[Counterfactual]:
     """For each named input the nearest value within +-4 standard deviations that changes `label`; none: left out.
 
     names: of features or of own values that are `changeable`; scale: of the features at this bar, where the normaliser
     is online. A grid of tenths of a standard deviation finds the first change on either side, bisection then its edge;
     a change back within one tenth may be missed.
     """
-    inputs = _Inputs.of(policy, scale or policy.normaliser.scale())
+    inputs = _Inputs.of(decider.policy, scale or decider.policy.normaliser.scale())
     columns = [inputs.names.index(name) for name in names]
     columns = [column for column in columns if inputs.scale.spread[column] > 0]
     if not columns:
         return []
     offsets = np.arange(1, round(REACH / STEP) + 1) * STEP
     offsets = np.concatenate([offsets, -offsets])
-    start = np.asarray(observation, dtype=float)
+    start = decider.start
     moved = start[columns][:, None] + offsets * inputs.reach[columns][:, None]  # (columns, offsets)
     moved = np.clip(moved, inputs.low[columns][:, None], inputs.high[columns][:, None])
-    labels = _labels(policy, network, start, np.repeat(columns, len(offsets)), moved.ravel()).reshape(moved.shape)
+    labels = decider.labels(np.repeat(columns, len(offsets)), moved.ravel()).reshape(moved.shape)
     edges = [edge for i in range(len(columns)) if (edge := _nearest(start[columns[i]], moved[i], labels[i], label))]
     if not edges:
         return []
     found = [i for i in range(len(columns)) if (labels[i] != label).any()]
-    return _refined(policy, network, start, [columns[i] for i in found], edges, label, inputs)
+    return _refined(decider, [columns[i] for i in found], edges, label, inputs)
 
 
 def _nearest(today: float, moved: np.ndarray, labels: np.ndarray, label: str) -> tuple[float, float] | None:
@@ -113,38 +137,24 @@ def _nearest(today: float, moved: np.ndarray, labels: np.ndarray, label: str) ->
 
 
 def _refined(
-    policy: ServedPolicy, network: FloatNetwork, start: np.ndarray, columns: list[int],
-    edges: list[tuple[float, float]], label: str, inputs: _Inputs,
-) -> list[Counterfactual]:  # fmt: skip
+    decider: Decider, columns: list[int], edges: list[tuple[float, float]], label: str, inputs: _Inputs
+) -> list[Counterfactual]:
     same, other = (np.array(side) for side in zip(*edges, strict=True))
-    rows = np.array(columns)
+    rows, today = np.array(columns), decider.start[columns]
     for _ in range(N_BISECTIONS):
         middle = (same + other) / 2.0
-        changed = _labels(policy, network, start, rows, middle) != label
+        changed = decider.labels(rows, middle) != label
         same, other = np.where(changed, same, middle), np.where(changed, middle, other)
-    beyond = other + np.sign(other - start[rows]) * BEYOND * inputs.reach[rows]
+    beyond = other + np.sign(other - today) * BEYOND * inputs.reach[rows]
     beyond = np.clip(beyond, inputs.low[rows], inputs.high[rows])
-    other = np.where(_labels(policy, network, start, rows, beyond) != label, beyond, other)
-    would = _labels(policy, network, start, rows, other)
+    other = np.where(decider.labels(rows, beyond) != label, beyond, other)
+    would = decider.labels(rows, other)
     return [
         Counterfactual(
             inputs.names[column],
             float(inputs.scale.to_raw(other[i], column)),
-            bool(other[i] > start[column]),
+            bool(other[i] > today[i]),
             str(would[i]),
         )
         for i, column in enumerate(columns)
     ]
-
-
-def _labels(
-    policy: ServedPolicy, network: FloatNetwork, start: np.ndarray, columns: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    """What the policy would decide with one input changed per row."""
-    rows = np.repeat(start[None], len(values), axis=0)
-    rows[np.arange(len(values)), columns] = values
-    head = network.forward(rows)
-    if policy.algorithm == "ppo":
-        return np.array(CHOICES)[head.argmax(axis=1)]
-    weight = policy.current_weight(start)
-    return np.array([target_label(action, weight, policy.rules) for action in np.tanh(head[:, 0])])

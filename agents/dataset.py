@@ -1,15 +1,15 @@
 """Bars cut into training, validation and unseen periods, with features scaled by the training rows alone."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import numpy as np
 
-from agents.env import Market
 from agents.features import DAY, FeatureSpec, Inputs
+from agents.folds import Rows
+from agents.market import Market, market_of
 from agents.normalisers import AnyNormaliser, NormaliserChoice, fit
-from core.simulation.fees import fees_for
 from marketdata.calendars import Sessions
 from marketdata.features import batch
 from marketdata.features.store import FeatureStore
@@ -18,17 +18,6 @@ from marketdata.series import BarSeries
 MIN_TRAINING_BARS = 250
 MIN_PERIOD_BARS = 20
 ZSCORED = NormaliserChoice()
-
-
-@dataclass(frozen=True)
-class Rows:
-    """First and last row of a period, both included."""
-
-    first: int
-    last: int
-
-    def __len__(self) -> int:
-        return max(self.last - self.first + 1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +33,29 @@ class Dataset:
     validation: Rows
     unseen: Rows
     fingerprint: str  # SHA-256 (hex) of bars, splits and dividends, VIX bars, features and cuts
+    inputs: Inputs  # what the features were made of, bars adjusted
+    choice: NormaliserChoice  # how features are scaled
+
+    def refit(self, training: Rows, validation: Rows | None = None, spec: FeatureSpec | None = None) -> "Dataset":
+        """The same bars with other rows to train on: features are scaled by these rows alone.
+
+        validation: rows the learning is judged on, None for the present ones; spec: some of the features, None for
+        all. Raises: ValueError for a feature that the data do not have.
+        """
+        spec = self.spec if spec is None else spec
+        missing = [name for name in spec.names if name not in self.spec.names]
+        if missing:
+            raise ValueError(f"the data have no feature {', '.join(missing)}; they have {', '.join(self.spec.names)}")
+        raw = self.raw[:, [self.spec.names.index(name) for name in spec.names]]
+        normaliser = fit(self.choice, raw, self.bars.time, training.first, training.last)
+        features = normaliser.apply_series(raw, self.bars.time)
+        return replace(
+            self, spec=spec, raw=raw, normaliser=normaliser, training=training,
+            validation=self.validation if validation is None else validation,
+            market=market_of(
+                self.bars, features, self.market.actions, day=self.market.day,
+            ),
+        )  # fmt: skip
 
 
 def prepare(
@@ -61,11 +73,13 @@ def prepare(
     store: FeatureStore | None = None,
     traded: BarSeries | None = None,
     actions: np.ndarray | None = None,
+    day: np.ndarray | None = None,
 ) -> Dataset:
     """Cut the bars and compute what training needs.
 
     bars: what features are made of, forward-adjusted where there are splits or dividends.
     underlying, scores, sessions: as in Inputs, for features that need them; store: keeps what was calculated.
+    day: (T,) ordinal of each bar's session, None to find it from times and sessions.
     traded: the same bars as traded, None where `bars` are; actions: their splits and dividends, see env.Market.
     training: warm-up to the bar before `validation_from`; validation: from there to the bar before `unseen_from`;
     unseen: the rest. Raises: ValueError naming the period that is too short.
@@ -90,7 +104,8 @@ def prepare(
     inputs = Inputs(bars, interval_seconds, vix, underlying, scores, sessions)
     raw = batch.compute(spec, inputs) if store is None else store.rows(spec, inputs)
     fitted = fit(normaliser, raw, bars.time, training.first, training.last)
-    market = market_of(traded, fitted.apply_series(raw, bars.time), actions)
+    features = fitted.apply_series(raw, bars.time)
+    market = market_of(traded, features, actions, interval_seconds=interval_seconds, sessions=sessions, day=day)
     return Dataset(
         bars=traded,
         spec=spec,
@@ -101,14 +116,9 @@ def prepare(
         validation=validation,
         unseen=unseen,
         fingerprint=_fingerprint(inputs, traded, market.actions, spec, validation_from, unseen_from),
+        inputs=inputs,
+        choice=normaliser,
     )
-
-
-def market_of(bars: BarSeries, features: np.ndarray, actions: np.ndarray | None = None) -> Market:
-    """What the environment plays on. bars: as traded; features: (T, n) normalised; actions: (T, 2) or None."""
-    fees = fees_for(bars.time.astype("datetime64[s]"))
-    known = np.empty((0, 2)) if actions is None else actions
-    return Market(features, bars.open, bars.close, bars.volume, fees, known)
 
 
 def _seconds(day: date) -> int:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,13 +14,17 @@ from agents.agent_settings import settings_of
 from agents.configuration import AgentSettings, ConfigurationError
 from agents.earnings import reward_since
 from agents.explain import explain
+from agents.live_window import LiveWindow
 from agents.market_view import MarketView
 from agents.models import Agent, AgentConfiguration, Decision, ModelVersion
+from agents.nights import nights_between
 from agents.normaliser import Scale
 from agents.normalisers import LiveScale
+from agents.outputs import PolicyOutput
 from agents.own_rows import OwnRows
 from agents.own_state import own_state
-from agents.policy import PolicyOutput, ServedPolicy
+from agents.policy import ServedPolicy
+from agents.policy_memory import PolicyMemory
 from core.closed_bar import ClosedBar
 from core.jobs import JobFailedError
 from core.ledger import mark, to_money
@@ -62,7 +66,9 @@ class Thought:
     values: np.ndarray  # (n,) raw features, NaN where missing
     values_before: np.ndarray  # (n,) the same one bar earlier
     own: np.ndarray  # (m,) raw own state
-    observation: np.ndarray  # (n + m,) as the network sees it
+    observation: np.ndarray  # (n_inputs,) as the network sees it
+    memory: np.ndarray  # what the network remembered before, empty where it has no memory
+    mask: np.ndarray | None  # which actions made sense, for a policy that learned so
     scale: Scale  # of the features at this bar
     output: PolicyOutput
     held: float
@@ -83,6 +89,8 @@ class BarLoop:
     view: MarketView
     scale: LiveScale
     own_rows: OwnRows
+    window: LiveWindow
+    memory: PolicyMemory
 
     @classmethod
     def load(cls, agent: Agent) -> "BarLoop":
@@ -102,7 +110,7 @@ class BarLoop:
         view = MarketView.open(agent.instrument_id, vix_id, agent.interval_seconds)
         return cls(
             agent, version, configuration, settings, policy, execution, view, LiveScale(policy.normaliser),
-            OwnRows(agent),
+            OwnRows(agent), LiveWindow(policy), PolicyMemory(agent, version.pk, policy),
         )  # fmt: skip
 
     def serves(self, agent: Agent) -> bool:
@@ -122,13 +130,15 @@ class BarLoop:
         bar = self.view.look(moment)
         with transaction.atomic():
             agent = self._claim(moment)
-            fills = self.execution.on_bar(bar)
+            fills = self.execution.on_bar(self._with_atr(bar), n_days=self._nights(moment))
             snapshot = mark(agent.book, agent.instrument, time=moment, close=to_money(bar.close))
             reward_since(agent, snapshot, fills, self.settings)
             watch.lap("fills_and_value")
-            # A paused agent decides nothing new, but "close all positions" holds for it too.
-            if not paused or self._must_close():
+            # A paused agent decides nothing new, but what must be closed is closed for it too.
+            if not paused or self._must_close() or self.execution.forced_flat():
                 decision, order = self._decide(bar, snapshot, stream, watch)
+            elif self.policy.network.has_memory:
+                self._think(bar, snapshot)  # what it remembers has no gap where it was paused
             self._done_with(moment)
         if order is not None and decision is not None:
             watch.lap("stored")
@@ -136,6 +146,19 @@ class BarLoop:
             watch.lap("sent")
             Decision.objects.filter(pk=decision.pk, time=decision.time).update(latency_ms=watch.laps)
         return decision
+
+    def _nights(self, moment: datetime) -> int:
+        """Calendar days since the session in which the book was last valued; 0 for its first bar."""
+        last = EquitySnapshot.objects.filter(book=self.agent.book_id, time__lt=moment).order_by("-time").first()
+        if last is None:
+            return 0
+        return nights_between(self.agent.instrument, self.agent.interval_seconds, last.time, moment)
+
+    def _with_atr(self, bar: ClosedBar) -> ClosedBar:
+        """The bar with the average true range known before it, where a trailing stop needs that."""
+        if self.settings.rules.trail_atr == 0.0:
+            return bar
+        return replace(bar, atr_before=self.view.atr_before())
 
     def _claim(self, moment: datetime) -> Agent:
         """Lock the agent's row; a bar is dealt with once, by whoever holds the row first."""
@@ -167,6 +190,9 @@ class BarLoop:
             wanted=thought.wanted,
             previous=thought.values_before,
             scale=thought.scale,
+            observation=thought.observation,
+            memory=thought.memory,
+            mask=thought.mask,
         )
         rationale["checks"] = [vars(check) for check in verdict.checks]
         watch.lap("explanation")
@@ -175,7 +201,7 @@ class BarLoop:
         return decision, order
 
     def _think(self, bar: ClosedBar, snapshot: EquitySnapshot) -> Thought:
-        """What the policy sees at this close and what it makes of it."""
+        """What the policy sees at this close and what it makes of it; a recurrent one's new memory is kept."""
         position = Position.objects.filter(book=self.agent.book_id, instrument=self.agent.instrument_id).first()
         held = float(position.quantity) if position else 0.0
         average = float(position.average_price) if position else 0.0
@@ -183,15 +209,16 @@ class BarLoop:
         peak = Book.objects.values_list("peak_equity", flat=True).get(pk=self.agent.book_id)
         equity = float(snapshot.equity)
         values, before = self.view.features(self.policy.spec)
-        memory = self.own_rows.memory(bar) if self.policy.own.needs_history else None
-        own = own_state(
-            held, average, bar.close, equity, float(peak), age, self.settings.rules, memory=memory, spec=self.policy.own
-        )
+        history = self.own_rows.memory(bar) if self.policy.own.needs_history else None
+        rules = self.settings.rules
+        own = own_state(held, average, bar.close, equity, float(peak), age, rules, memory=history, spec=self.policy.own)
         scale = self.scale.at(self.view.times, before, self.view.history)
-        observation = self.policy.observe(values, own, scale)
-        output = self.policy.decide(observation)
-        wanted = self.policy.target_quantity(output.action, held, equity, bar.close, self.settings.rules)
-        return Thought(values, before, own, observation, scale, output, held, wanted, equity)
+        observation = self.policy.observe_scaled(self.window.rows(self.view, values, scale), own)
+        memory, mask = self.memory.before(self.view), self.policy.mask(held, equity, bar.close, rules)
+        output = self.policy.decide(observation, memory, mask)
+        self.memory.keep(bar.time, output.memory)
+        wanted = self.policy.target_quantity(output.action, held, equity, bar.close, rules)
+        return Thought(values, before, own, observation, memory, mask, scale, output, held, wanted, equity)
 
     def _must_close(self) -> bool:
         """Whether the kill switch asks for this agent's position to be closed."""
@@ -202,12 +229,14 @@ class BarLoop:
         """The target to ask the gate for; the kill switch's closing and ruin come before the policy's wish."""
         closing = self._must_close()
         ruined = thought.equity <= self.settings.rules.ruin_fraction * float(self.agent.book.start_cash)
+        forced = not closing and (ruined or self.execution.forced_flat())
         return Wish(
             client_order_id=f"agent-{self.agent.pk}-{int(bar.time.timestamp())}",
-            quantity=0.0 if closing or ruined else thought.wanted,
+            quantity=0.0 if closing or forced else thought.wanted,
             bar=bar,
             bars_behind=self._bars_behind(bar, stream),
             closing_on_kill=closing,
+            forced=forced,
         )
 
     def _bars_behind(self, bar: ClosedBar, stream: Stream) -> int | None:

@@ -143,10 +143,11 @@ def market_of(
     interval_seconds: int = DAY,
     sessions: Sessions | None = None,
     zone: tzinfo = UTC,
+    day: np.ndarray | None = None,
 ) -> Market:
     """What the environment plays on. bars: as traded; features: (T, n) normalised; actions: (T, 2) or None.
 
-    sessions, zone: of the exchange, for intraday bars, see session_days.
+    sessions, zone: of the exchange, for intraday bars, see session_days; day: (T,) what it gives, where it is known.
     """
     fees = fees_for(bars.time.astype("datetime64[s]"))
     return Market(
@@ -154,7 +155,8 @@ def market_of(
         # Open and close were traded, so they lie in the bar's range whatever the source says.
         high=np.maximum.reduce([bars.high, bars.open, bars.close]),
         low=np.minimum.reduce([bars.low, bars.open, bars.close]),
-        day=session_days(bars.time, interval_seconds, sessions, zone), atr=average_true_range(bars, actions),
+        day=session_days(bars.time, interval_seconds, sessions, zone) if day is None else day,
+        atr=average_true_range(bars, actions),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """What an agent may see of the market at one moment: its instrument's bars and the VIX, never a bar beyond it."""
 
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 
@@ -8,21 +9,24 @@ from django.db.models import Exists, Max, OuterRef, Q
 
 from agents.features import DAY, FeatureSpec, Inputs
 from agents.forward_prices import ForwardPrices, stored_actions
+from agents.market import average_true_range
 from core.closed_bar import ClosedBar
 from core.models import Instrument
 from marketdata import calendars
 from marketdata.adjusted import Mode
-from marketdata.corporate import load_adjusted
+from marketdata.corporate import load_adjusted, load_per_bar
 from marketdata.features.batch import compute
 from marketdata.features.inputs import closes_table
 from marketdata.features.streaming import FeatureStream
-from marketdata.models import DataSettings, SentimentScore
+from marketdata.models import Bar, DataSettings, SentimentScore
 from marketdata.queries import load_bars
 from marketdata.series import BarSeries
 
 # Sessions are looked up this far beyond the bars, so that a live view seldom asks again.
 DAYS_AHEAD = 400
 DAYS_SPARE = 10
+# Wilder's average forgets: (13/14) to this power is below 1e-30.
+ATR_BARS = 1_000
 
 
 @dataclass
@@ -40,6 +44,7 @@ class MarketView:
     _bar: ClosedBar | None = None  # that bar
     _new: list[BarSeries] = field(default_factory=list)  # bars looked at that the stream has not taken yet
     _live: "_Live | None" = None
+    n_readings: int = 0  # how often the history was read from its beginning; rows kept from before may be others now
 
     @classmethod
     def open(cls, instrument_id: int, vix_id: int | None, interval_seconds: int) -> "MarketView":
@@ -67,6 +72,8 @@ class MarketView:
             open=float(bars.open[-1]),
             close=float(bars.close[-1]),
             volume=float(bars.volume[-1]),
+            high=float(bars.high[-1]),
+            low=float(bars.low[-1]),
         )
         return self._bar
 
@@ -80,8 +87,28 @@ class MarketView:
         # A split or dividend of bars already taken, stored since, makes them others: then all is read anew.
         if self._live is None or self._live.spec != spec or not self._live.take(self._new, self._seen):
             self._live = _Live.begin(spec, self.instrument_id, self.vix_id, self.interval_seconds, self._seen)
+            self.n_readings += 1
         self._new = []
         return self._live.last, self._live.before
+
+    def atr_before(self) -> float:
+        """Average true range at the close before the bar last looked at, in that bar's units; NaN while unknown.
+
+        From ATR_BARS bars: what came before them weighs less than the last digit.
+        Raises: LookupError before the first look.
+        """
+        if self._seen is None:
+            raise LookupError("nothing has been looked at yet: call look first")
+        rows = Bar.objects.filter(
+            instrument_id=self.instrument_id, interval_seconds=self.interval_seconds, time__lte=self._seen
+        )
+        start = rows.order_by("-time").values_list("time", flat=True)[ATR_BARS - 1 : ATR_BARS].first()
+        bars = load_bars(self.instrument_id, self.interval_seconds, start=start, end=self._seen)
+        if len(bars) < 2:
+            return math.nan
+        instrument = Instrument.objects.get(pk=self.instrument_id)
+        actions = load_per_bar(instrument, self.interval_seconds, bars.time)
+        return float(average_true_range(bars, actions)[-2] / actions[-1, 0])
 
     @property
     def times(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Agents, what they were trained into, how that was proven, and every decision they made."""
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 
@@ -33,6 +34,14 @@ class Agent(JobRow):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse an algorithm that nobody has registered. Raises: ValidationError."""
+        from agents.algorithms import names  # the registry is read only where an agent is checked or shown
+
+        if self.algorithm not in names():
+            known = ", ".join(names())
+            raise ValidationError({"algorithm": f"There is no algorithm {self.algorithm!r}; choose one of {known}."})
 
     @property
     def algorithm_label(self) -> str:

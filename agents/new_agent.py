@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 
-from agents import control
+from agents import algorithms, control
 from agents.agent_settings import settings_of
 from agents.configuration import demo_configuration
 from agents.models import Agent, AgentConfiguration
@@ -24,7 +24,6 @@ SPLIT = (0.6, 0.8)
 COMMISSION_BPS = {
     Instrument.AssetClass.CRYPTO: 10.0,
     Instrument.AssetClass.INDEX: 1.0,
-    Instrument.AssetClass.FUTURE: 1.0,
 }
 
 
@@ -37,7 +36,7 @@ class NewAgent:
     """What an operator asks for."""
 
     name: str  # unique, letters, digits and hyphens
-    algorithm: str  # ppo: hold, buy, sell; sac: a target position
+    algorithm: str  # a name known to agents/algorithms
     symbol: str  # an instrument with daily bars
     validation: date | None = None  # first day of the validation period; None: after 60 % of the bars
     unseen: date | None = None  # first day of the unseen period, which is replayed; None: after 80 %
@@ -55,6 +54,9 @@ def main_account() -> Account:
 @transaction.atomic
 def create_agent(wish: NewAgent, *, actor: str) -> Agent:
     """Make the rows and start training, agent and replay. Raises: NewAgentError, ConfigurationError."""
+    if wish.algorithm not in algorithms.names():
+        known = ", ".join(algorithms.names())
+        raise NewAgentError(f"there is no algorithm {wish.algorithm!r}; choose one of {known}")
     instrument = Instrument.objects.filter(symbol=wish.symbol).first()
     if instrument is None:
         raise NewAgentError(f"there is no instrument {wish.symbol}; import its bars first, see docs/data.md")
@@ -73,7 +75,7 @@ def create_agent(wish: NewAgent, *, actor: str) -> Agent:
     data = first_settings(wish.algorithm, instrument, validation.date(), unseen.date())
     settings_of(agent, data)
     AgentConfiguration.objects.create(agent=agent, version=1, data=data, created_by=actor)
-    control.start_training(agent, actor=actor)
+    control.start_training(agent, actor=actor, queued=True)
     control.start(agent, actor=actor)
     stream_control.start(stream, actor=actor)
     return agent
@@ -96,7 +98,7 @@ def _periods(wish: NewAgent, instrument: Instrument) -> tuple[datetime, datetime
 
 
 def first_settings(algorithm: str, instrument: Instrument, validation: date, unseen: date) -> dict[str, Any]:
-    """The demo's settings of that algorithm, with the instrument's own steps and costs."""
+    """The demo's settings for an agent that acts like that, with the instrument's own steps and costs."""
     data = demo_configuration(algorithm, validation, unseen)
     rules = MarketRules.from_dict(data["rules"])
     rules = replace(
@@ -110,6 +112,8 @@ def first_settings(algorithm: str, instrument: Instrument, validation: date, uns
     commission = COMMISSION_BPS.get(Instrument.AssetClass(instrument.asset_class))
     if commission is not None:
         rules = replace(rules, schedule="bps", commission_bps=commission)
+    if instrument.settled_daily:
+        rules = replace(rules, schedule="ibkr_futures", settled_daily=True)
     data["rules"] = rules.to_dict()
     if not Instrument.objects.filter(symbol=data["training"]["vix"]).exists():
         data["features"] = [name for name in data["features"] if "vix" not in CATALOGUE[name].needs]

@@ -1,70 +1,84 @@
 """A trained policy as it is served: plain torch layers rebuilt from a safetensors file, never code or pickle.
 
-Serving is deterministic: PPO takes its most likely choice, SAC the centre of its distribution.
+Serving is deterministic: the action with the highest score, or the centre of the distribution.
 """
 
 import hashlib
-import json
-import struct
-from dataclasses import dataclass
-from itertools import pairwise
-from math import erf, inf, sqrt
-from typing import Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 import numpy as np
-import safetensors.torch
 import torch
 
-from agents import normalisers, own_state
+from agents import normalisers, own_state, policy_file
+from agents.actions import CHOICE, KINDS, STEPS, TARGET
 from agents.features import FeatureSpec
+from agents.networks.network import ServedNetwork
+from agents.networks.spec import GAUSSIAN, LOGITS, HeadSpec, NetworkSpec
+from agents.networks.transformer import Transformer
 from agents.normaliser import Scale
 from agents.normalisers import AnyNormaliser
+from agents.outputs import LABELS, PolicyOutput, choice_output, target_output
 from agents.own_state import OwnSpec
-from core.simulation import first_kernel as kernel
+from agents.policy_file import PolicyFileError
+from core.simulation import kernel
 from core.simulation.rules import MarketRules
 
-FORMAT = "desk-policy-1"
-CHOICES = ("hold", "buy", "sell")  # by the kernel's choice numbers
-ACTIVATIONS: dict[str, type[torch.nn.Module]] = {"tanh": torch.nn.Tanh, "relu": torch.nn.ReLU}
-LOG_DEVIATION_MIN, LOG_DEVIATION_MAX = -20.0, 2.0  # SAC's own limits, as in Stable-Baselines3
-NEAR = 0.25  # a draw this close to the target counts as agreeing with it
+# What each action's head may be: how many actions it has to choose from, 1 for a continuous one.
+N_ACTIONS = {CHOICE: 3, STEPS: 9, TARGET: 1}
+Scales = Scale | Sequence[Scale]
 
 
-class PolicyFileError(ValueError):
-    """The file is no policy of ours or does not fit together; train again or fetch the right file."""
-
-
-@dataclass(frozen=True)
-class PolicyOutput:
-    """What the policy wants at one close."""
-
-    action: float  # choice number, or target position from -1 to 1 as the network gives it
-    label: str  # buy, sell or hold
-    confidence: float  # 0 to 1
-    preferences: dict[str, float]  # share per label, summing to 1
-    target: float | None = None  # SAC: the position meant, 0 for a negative action without short selling
-    mean: float | None = None  # SAC: centre of the distribution before tanh
-    deviation: float | None = None  # SAC: standard deviation before tanh
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ServedPolicy:
-    """A policy with all it needs to act: features, normaliser, the rules it was trained under, and its layers.
+    """A policy with all it needs to act: features, normaliser, the rules it was trained under, and its network."""
 
-    algorithm ppo: body, then `head` gives the logits of hold, buy, sell. algorithm sac: `head` gives the mean and
-    `deviation_head` the log standard deviation, both before tanh.
-    """
-
-    algorithm: str
+    algorithm: str  # what it learned with, such as ppo
+    actions: str  # choice, steps or target
     spec: FeatureSpec
     normaliser: AnyNormaliser
     rules: MarketRules
-    hidden: tuple[int, ...]
-    activation: str
-    body: torch.nn.Sequential
-    head: torch.nn.Linear
-    deviation_head: torch.nn.Linear | None
+    network: NetworkSpec
+    head: HeadSpec
     own: OwnSpec = own_state.DEFAULT
+    layers: ServedNetwork = field(repr=False)
+
+    @classmethod
+    def from_parts(
+        cls,
+        *,
+        algorithm: str,
+        actions: str,
+        spec: FeatureSpec,
+        normaliser: AnyNormaliser,
+        rules: MarketRules,
+        network: NetworkSpec,
+        head: HeadSpec,
+        weights: Mapping[str, torch.Tensor],
+        own: OwnSpec = own_state.DEFAULT,
+    ) -> Self:
+        """Build the network and fill it. weights: by the names of ServedNetwork's parameters.
+
+        Raises: PolicyFileError if the parts do not fit together, naming the missing, extra or misshapen tensor.
+        """
+        if N_ACTIONS.get(actions) != head.n_actions or not algorithm:
+            raise PolicyFileError(
+                f"algorithm {algorithm!r} with actions {actions!r} and a {head.kind} head of {head.n_actions}; "
+                f"expected one of {', '.join(N_ACTIONS)} with a head that fits"
+            )
+        n_scaled = len(normaliser.scale().centre)
+        if n_scaled != len(spec.names):
+            raise PolicyFileError(f"{len(spec.names)} features but a normaliser for {n_scaled}")
+        columns = [number for option, number in network.options.items() if option.endswith("_column")]
+        if any(column >= len(spec.names) for column in columns):
+            raise PolicyFileError(f"the network uses column {max(columns)} of {len(spec.names)} features")
+        layers = ServedNetwork(network, head, len(spec.names), len(own))
+        policy_file.fill(layers, weights)
+        return cls(
+            algorithm=algorithm, actions=actions, spec=spec, normaliser=normaliser, rules=rules, network=network,
+            head=head, own=own, layers=layers,
+        )  # fmt: skip
 
     @classmethod
     def from_weights(
@@ -75,60 +89,50 @@ class ServedPolicy:
         rules: MarketRules,
         hidden: tuple[int, ...],
         activation: str,
-        weights: dict[str, torch.Tensor],
+        weights: Mapping[str, torch.Tensor],
         own: OwnSpec = own_state.DEFAULT,
     ) -> Self:
-        """Build the layers and fill them.
+        """The policy of a plain network as the first file format has it: ppo on three choices or sac on a target.
 
         weights: body.<i>.weight/bias per hidden layer, head.weight/bias and, for sac, deviation_head.weight/bias.
-        Raises: PolicyFileError naming the missing, extra or misshapen tensor.
+        Raises: PolicyFileError.
         """
-        if algorithm not in ("ppo", "sac") or activation not in ACTIVATIONS:
-            raise PolicyFileError(f"unknown algorithm {algorithm!r} or activation {activation!r}; expected ppo or sac")
-        sizes = (len(spec.names) + len(own), *hidden)
-        n_scaled = len(normaliser.scale().centre)
-        if n_scaled != len(spec.names):
-            raise PolicyFileError(f"{len(spec.names)} features but a normaliser for {n_scaled}")
-        layers: list[torch.nn.Module] = []
-        for inputs, outputs in pairwise(sizes):
-            layers += [torch.nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
-        body = torch.nn.Sequential(*layers)
-        head = torch.nn.Linear(sizes[-1], 3 if algorithm == "ppo" else 1)
-        deviation = torch.nn.Linear(sizes[-1], 1) if algorithm == "sac" else None
-        policy = cls(algorithm, spec, normaliser, rules, tuple(hidden), activation, body, head, deviation, own)
-        policy._fill(weights)
-        return policy
+        if algorithm not in ("ppo", "sac"):
+            raise PolicyFileError(f"unknown algorithm {algorithm!r}; the first format knows ppo and sac")
+        try:
+            network = NetworkSpec(hidden=tuple(hidden), activation=activation)
+        except ValueError as error:
+            raise PolicyFileError(str(error)) from error
+        return cls.from_parts(
+            algorithm=algorithm,
+            actions=CHOICE if algorithm == "ppo" else TARGET,
+            spec=spec,
+            normaliser=normaliser,
+            rules=rules,
+            network=network,
+            head=HeadSpec(LOGITS, 3) if algorithm == "ppo" else HeadSpec(GAUSSIAN),
+            weights=weights,
+            own=own,
+        )
 
-    def _linears(self) -> dict[str, torch.nn.Linear]:
-        found = [layer for layer in self.body if isinstance(layer, torch.nn.Linear)]
-        named = {f"body.{number}": layer for number, layer in enumerate(found)}
-        named["head"] = self.head
-        if self.deviation_head is not None:
-            named["deviation_head"] = self.deviation_head
-        return named
+    @property
+    def window(self) -> int:
+        """Bars of features it sees at once."""
+        return self.network.window
 
-    def _fill(self, weights: dict[str, torch.Tensor]) -> None:
-        own = {f"{name}.{part}": getattr(layer, part) for name, layer in self._linears().items() for part in _PARTS}
-        if set(own) != set(weights):
-            raise PolicyFileError(f"tensors {sorted(weights)} arrived, expected {sorted(own)}")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                if parameter.shape != weights[name].shape:
-                    raise PolicyFileError(
-                        f"{name} has shape {tuple(weights[name].shape)}, not {tuple(parameter.shape)}"
-                    )
-                if not torch.isfinite(weights[name]).all():
-                    raise PolicyFileError(f"{name} holds NaN or infinity: the training had diverged; train again")
-                parameter.copy_(weights[name])
-                parameter.requires_grad_(False)
+    @property
+    def n_inputs(self) -> int:
+        """Length of an observation."""
+        return self.window * len(self.spec.names) + len(self.own)
+
+    @property
+    def newest(self) -> int:
+        """Where the newest bar's features begin in an observation."""
+        return (self.window - 1) * len(self.spec.names)
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The tensors by name, float32."""
-        return {
-            f"{name}.{part}": getattr(layer, part).detach().clone()
-            for name, layer in self._linears().items()
-            for part in _PARTS
-        }
+        return {name: parameter.detach().clone() for name, parameter in self.layers.named_parameters()}
 
     def weights_sha256(self) -> str:
         """SHA-256 (hex) of names, shapes and values alone: equal seeds give equal hashes."""
@@ -141,78 +145,116 @@ class ServedPolicy:
     def to_bytes(self) -> bytes:
         """The policy as a safetensors file; the same policy always gives the same bytes."""
         about = {
-            "format": FORMAT,
+            "format": policy_file.FORMAT,
             "algorithm": self.algorithm,
+            "actions": self.actions,
             "features": list(self.spec.names),
+            "own_state": list(self.own.names),
             "normaliser": self.normaliser.to_dict(),
             "rules": self.rules.to_dict(),
-            "hidden": list(self.hidden),
-            "activation": self.activation,
+            "network": self.network.to_dict(),
+            "head": self.head.to_dict(),
         }
-        if self.own != own_state.DEFAULT:  # left out, as files older than the choice have it
-            about["own_state"] = list(self.own.names)
-        # One metadata entry: safetensors does not keep the order of several.
-        return safetensors.torch.save(self.weights(), {"policy": json.dumps(about, sort_keys=True)})
+        return policy_file.pack(about, self.weights())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """The reverse of to_bytes. Raises: PolicyFileError if the bytes are no policy file."""
+        """The reverse of to_bytes, for both formats. Raises: PolicyFileError if the bytes are no policy file."""
+        about, weights = policy_file.unpack(data)
         try:
-            (length,) = struct.unpack("<Q", data[:8])
-            about = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["policy"])
-            weights = safetensors.torch.load(data)
-            if about["format"] != FORMAT:
-                raise ValueError(f"format {about['format']!r}, expected {FORMAT!r}")
-            parts = (
-                about["algorithm"],
-                FeatureSpec(tuple(about["features"])),
-                normalisers.from_dict(about["normaliser"]),
-                MarketRules.from_dict(about["rules"]),
-                tuple(about["hidden"]),
-                about["activation"],
-            )
-            own = OwnSpec(tuple(about.get("own_state", own_state.DEFAULT_NAMES)))
-        except (ValueError, KeyError, TypeError, AttributeError, struct.error, safetensors.SafetensorError) as error:
+            parts = {
+                "algorithm": about["algorithm"],
+                "spec": FeatureSpec(tuple(about["features"])),
+                "normaliser": normalisers.from_dict(about["normaliser"]),
+                "rules": MarketRules.from_dict(about["rules"]),
+                "own": OwnSpec(tuple(about.get("own_state", own_state.DEFAULT_NAMES))),
+            }
+            if about["format"] == policy_file.FIRST_FORMAT:
+                hidden, activation = tuple(about["hidden"]), about["activation"]
+                return cls.from_weights(**parts, hidden=hidden, activation=activation, weights=weights)
+            network, head = NetworkSpec.from_dict(about["network"]), HeadSpec.from_dict(about["head"])
+            return cls.from_parts(**parts, actions=about["actions"], network=network, head=head, weights=weights)
+        except PolicyFileError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise PolicyFileError(f"not a policy file: {error}") from error
-        return cls.from_weights(*parts, weights, own)
 
-    def observe(self, values: np.ndarray, own: np.ndarray, scale: Scale | None = None) -> np.ndarray:
-        """The observation the network expects: normalised features, then scaled own state.
+    def scaled_rows(self, values: np.ndarray, scale: Scales | None = None) -> np.ndarray:
+        """Rows of features as the network sees them, (w, n) float64.
 
-        values: (n,) raw features of the last closed bar, NaN where missing; own: (m,) raw, from own_state by the
-        policy's spec; scale: of this bar, where the normaliser is online; None for the normaliser as it is stored.
-        Returns: (n + m,) float32.
+        values: (w, n), or (n,) for one row; scale: one for all rows, or one for each; None as the normaliser is stored.
         """
+        rows = np.atleast_2d(np.asarray(values, dtype=float))
         scale = scale or self.normaliser.scale()
-        return np.concatenate([scale.apply(values), self.own.scaled(own)]).astype(np.float32)
+        if isinstance(scale, Scale):
+            return scale.apply(rows)
+        return np.array([one.apply(row) for one, row in zip(scale, rows, strict=True)])
+
+    def observe(self, values: np.ndarray, own: np.ndarray, scale: Scales | None = None) -> np.ndarray:
+        """The observation the network expects: the window's rows, oldest first, then scaled own state.
+
+        values: (w, n) raw features of the last closed bars, or (n,) of the last one; NaN where missing; fewer rows
+        than the window mean that there were no bars before; own: (m,) raw, from own_state by the policy's spec;
+        scale: of these bars, where the normaliser is online; None for the normaliser as it is stored.
+        Returns: (window * n + m,) float32.
+        """
+        return self.observe_scaled(self.scaled_rows(values, scale), own)
+
+    def observe_scaled(self, rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+        """The same from rows (w, n) that are scaled already. Raises: ValueError for more rows than the window."""
+        if len(rows) > self.window:
+            raise ValueError(f"{len(rows)} rows arrived, the window is {self.window}; pass the last ones only")
+        found = np.zeros(self.n_inputs, dtype=np.float32)
+        end = self.window * len(self.spec.names)
+        found[end - rows.size : end] = rows.ravel()
+        found[end:] = self.own.scaled(own)
+        return found
 
     def current_weight(self, observation: np.ndarray) -> float:
         """Position value / equity as the observation tells it."""
         at = self.own.names.index("weight")
-        return float(observation[len(self.spec.names) + at] / self.own.scale[at])
+        return float(observation[self.window * len(self.spec.names) + at] / self.own.scale[at])
 
-    def decide(self, observation: np.ndarray) -> PolicyOutput:
+    def start(self) -> np.ndarray:
+        """What the network remembers before its first bar, (n_memory,) float32; empty for one without a memory."""
+        return np.zeros(self.layers.n_memory, dtype=np.float32)
+
+    def decide(
+        self, observation: np.ndarray, memory: np.ndarray | None = None, mask: np.ndarray | None = None
+    ) -> PolicyOutput:
         """What the policy wants, without any draw.
 
-        observation: (n + m,) float32 from observe. Raises: ValueError for another shape or NaN.
+        observation: (n_inputs,) float32 from observe; memory: the one the bar before left, None for start();
+        mask: (n_actions,) bool, which actions make sense, needed by a head that learned with masks.
+        Raises: ValueError for another shape, NaN, or a mask that is missing or allows nothing.
         """
-        self.check(observation)
-        with torch.no_grad():
-            hidden = self.body(torch.as_tensor(observation, dtype=torch.float32)[None])
-            head = self.head(hidden)[0].double().numpy()
-            if self.deviation_head is None:
-                return choice_output(head)
-            log_deviation = float(self.deviation_head(hidden)[0, 0])
-        deviation = float(np.exp(np.clip(log_deviation, LOG_DEVIATION_MIN, LOG_DEVIATION_MAX)))
-        return target_output(float(head[0]), deviation, self.current_weight(observation), self.rules)
+        self.check(observation, memory)
+        if self.head.masked and (mask is None or np.shape(mask) != (self.head.n_actions,) or not np.any(mask)):
+            raise ValueError(f"this policy learned with masks and needs one of {self.head.n_actions}, got {mask!r}")
+        with torch.inference_mode():
+            row = aligned(observation)[None]
+            before = None if memory is None or not len(memory) else aligned(memory)[None]
+            scores, log_deviation, after = self.layers.step(row, before)
+            found = scores[0].double().numpy()
+            remembered = self.start() if after is None else after[0].numpy().copy()
+        if not self.head.is_continuous:
+            return choice_output(found, self.head, mask if self.head.masked else None, remembered)
+        deviation = None if log_deviation is None else float(np.exp(float(log_deviation[0])))
+        weight = self.current_weight(observation)
+        return target_output(self.head, float(found[0]), deviation, weight, self.rules, remembered)
 
-    def check(self, observation: np.ndarray) -> None:
-        """Raises: ValueError unless the observation has the right shape and no NaN."""
-        expected = (len(self.spec.names) + len(self.own),)
+    def check(self, observation: np.ndarray, memory: np.ndarray | None = None) -> None:
+        """Raises: ValueError unless observation and memory have the right shape and no NaN."""
+        expected = (self.n_inputs,)
         if np.shape(observation) != expected or not np.isfinite(observation).all():
             raise ValueError(
                 f"observation has shape {np.shape(observation)} or holds NaN; expected {expected}, all finite, "
                 "as ServedPolicy.observe makes it"
+            )
+        n_memory = (self.layers.n_memory,)
+        if memory is not None and (np.shape(memory) != n_memory or not np.isfinite(memory).all()):
+            raise ValueError(
+                f"memory has shape {np.shape(memory)} or holds NaN; expected {n_memory}, as decide left it"
             )
 
     def target_quantity(
@@ -220,63 +262,36 @@ class ServedPolicy:
     ) -> float:
         """Signed quantity the action aims at, by the kernel's sizing; rules default to those it was trained under."""
         vector = (rules or self.rules).as_array()
-        if self.algorithm == "ppo":
-            return float(kernel.target_for_choice(int(action), float(quantity), float(equity), float(close), vector))
-        return float(kernel.target_for_weight(float(action), float(quantity), float(equity), float(close), vector))
+        numbers = (float(action), float(quantity), float(equity), float(close))
+        return float(kernel.target_for_action(KINDS[self.actions], *numbers, vector))
+
+    def mask(self, quantity: float, equity: float, close: float, rules: MarketRules | None = None) -> np.ndarray | None:
+        """Which actions make sense, (n_actions,) bool, as the environment masks them; None where masks play no part.
+
+        Holding always does; buying where it would raise the quantity, selling where it would lower it.
+        """
+        if not self.head.masked:
+            return None
+        wanted = [self.target_quantity(i, quantity, equity, close, rules) for i in range(self.head.n_actions)]
+        change, labels = np.array(wanted) - quantity, np.array(LABELS[self.head.n_actions])
+        return (labels == "hold") | ((labels == "buy") & (change > 0)) | ((labels == "sell") & (change < 0))
+
+    def attention(self, observation: np.ndarray) -> dict[str, list[Any]] | None:
+        """Where a transformer looked: the newest bar's attention in its last block; None for other networks.
+
+        Returns: heads, a list of W shares per head, oldest bar first, each summing to 1; bars: their mean, (W,).
+        """
+        if not isinstance(self.layers.encoder, Transformer):
+            return None
+        self.check(observation)
+        with torch.inference_mode():
+            row = aligned(observation)[None]
+            heads = self.layers.encoder.looks(row)[0].double()
+        return {"heads": heads.tolist(), "bars": heads.mean(dim=0).tolist()}
 
 
-_PARTS = ("weight", "bias")
-
-
-def choice_output(logits: np.ndarray) -> PolicyOutput:
-    """PPO's output from the logits (3,) of hold, buy, sell: the preferences are their softmax."""
-    shares = np.exp(logits - logits.max())
-    shares /= shares.sum()
-    choice = int(np.argmax(logits))
-    preferences = {CHOICES[index]: float(shares[index]) for index in range(3)}
-    return PolicyOutput(float(choice), CHOICES[choice], float(shares[choice]), preferences)
-
-
-def target_output(mean: float, deviation: float, weight: float, rules: MarketRules) -> PolicyOutput:
-    """SAC's output from its distribution before tanh and the current weight.
-
-    Without short selling a negative target means flat. Confidence: the chance that a draw, limited in the same way,
-    lands within 0.25 of the target. Preferences: the chance that a draw would buy, hold or sell from this weight.
+def aligned(values: np.ndarray, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    """A copy in torch's own memory: sums are taken in another order, and end in other last digits, where an array does
+    not begin at a multiple of 64 bytes, and a restarted process would find other numbers than the one before.
     """
-    lowest = -1.0 if rules.short_selling else 0.0
-    action = float(np.tanh(mean))
-    target = max(action, lowest)
-    # Everything below the lowest position counts as the lowest, so its whole chance lies there.
-    low = -inf if target - NEAR <= lowest else target - NEAR
-    confidence = below(target + NEAR, mean, deviation) - below(low, mean, deviation)
-    label, preferences = target_label(action, weight, rules), target_preferences(mean, deviation, weight, rules)
-    return PolicyOutput(action, label, confidence, preferences, target, mean, deviation)
-
-
-def below(action: float, mean: float, deviation: float) -> float:
-    """Chance that tanh of a normal draw is at most `action`."""
-    if action >= 1.0 or action <= -1.0:
-        return 1.0 if action >= 1.0 else 0.0
-    return 0.5 * (1.0 + erf((float(np.arctanh(action)) - mean) / (deviation * sqrt(2.0))))
-
-
-def target_label(action: float, weight: float, rules: MarketRules) -> str:
-    """buy, sell or hold: where a target position leads from the current weight, the no-trade band regarded."""
-    wanted = min(max(action, -1.0 if rules.short_selling else 0.0), 1.0) * rules.max_weight
-    change = wanted - weight
-    if change == 0.0 or (wanted != 0.0 and abs(change) < rules.no_trade_band):
-        return "hold"
-    return "buy" if change > 0 else "sell"
-
-
-def target_preferences(mean: float, deviation: float, weight: float, rules: MarketRules) -> dict[str, float]:
-    """Chance that a draw would hold, buy or sell from the current weight."""
-    up = (weight + rules.no_trade_band) / rules.max_weight
-    down = (weight - rules.no_trade_band) / rules.max_weight
-    if not rules.short_selling:
-        up = max(up, 0.0)
-        # Flat is always allowed, band or not; from flat there is nothing to sell.
-        down = max(down, 0.0) if weight > 0 else -inf
-    buy = 1.0 - below(up, mean, deviation)
-    sell = below(down, mean, deviation)
-    return {"hold": max(1.0 - buy - sell, 0.0), "buy": buy, "sell": sell}
+    return torch.tensor(values, dtype=dtype)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.policy import PolicyOutput
+from agents.actions import CHOICE, STEPS, TARGET
+from agents.outputs import PolicyOutput
 from agents.wording import phrase
 
 # An input stands out when it alone makes this share of all the pushing and pulling; among more inputs than these the
@@ -32,22 +33,30 @@ class Position:
     wanted: float
 
 
-def sentence(algorithm: str, output: PolicyOutput, reasons: list[Reason], position: Position, unit: str = "day") -> str:
+@dataclass(frozen=True)
+class Manner:
+    """How a policy decides, as far as the words hang on it."""
+
+    actions: str = CHOICE  # choice, steps or target
+    rated: bool = False  # it rates actions by their value instead of giving them probabilities
+
+
+def sentence(manner: Manner, output: PolicyOutput, reasons: list[Reason], position: Position, unit: str = "day") -> str:
     """What it chose, why, and how sure it was.
 
-    reasons: most important first. Contributions speak for the choice when positive (ppo); for sac they push the wanted
+    reasons: most important first. Contributions speak for a choice when positive; those of a target push the wanted
     position up or down, so a sale's reasons are the negative ones.
     """
-    choice, why = _choice(output, position), _because(algorithm, output, reasons, unit)
+    choice, why = _choice(manner, output, position), _because(manner, output, reasons, unit)
     if why[0] in ",;:":
         choice = choice.removesuffix(",")
-    return f"{choice}{why}. {_sureness(algorithm, output)}"
+    return f"{choice}{why}. {_sureness(manner, output)}"
 
 
-def _choice(output: PolicyOutput, position: Position) -> str:
+def _choice(manner: Manner, output: PolicyOutput, position: Position) -> str:
     held, wanted = position.held, position.wanted
     if wanted == held:
-        return _unchanged(output.label, held)
+        return _unchanged(manner, output.label, held)
     if wanted > held:
         if held < 0:
             return "It chose to buy back what it had sold short" + (" and more" if wanted > 0 else "")
@@ -61,8 +70,12 @@ def _choice(output: PolicyOutput, position: Position) -> str:
     return "It chose to sell everything" + (" and sell short" if wanted < 0 else "")
 
 
-def _unchanged(label: str, held: float) -> str:
+def _unchanged(manner: Manner, label: str, held: float) -> str:
     """The position stays: because that is the choice, or because the choice changes nothing."""
+    if label == "buy" and manner.actions == STEPS:
+        return "It keeps what it holds: it would buy, but the change is too small for an order," if held else (
+            "It stays out: it would buy, but that step of its money does not reach for one unit,"
+        )  # fmt: skip
     if label == "buy":
         return "It keeps what it holds: it would buy, but cannot hold more," if held else (
             "It stays out: it would buy, but its money does not reach for one unit,"
@@ -74,14 +87,14 @@ def _unchanged(label: str, held: float) -> str:
     return "It keeps what it holds" if held else "It stays out of the market"
 
 
-def _because(algorithm: str, output: PolicyOutput, reasons: list[Reason], unit: str) -> str:
+def _because(manner: Manner, output: PolicyOutput, reasons: list[Reason], unit: str) -> str:
     known = [reason for reason in reasons if not np.isnan(reason.value)]
     total = sum(abs(reason.contribution) for reason in reasons)
     enough = STANDS_OUT * min(AMONG / len(reasons), 1.0) * total if reasons else 0.0
     strong = [reason for reason in known if total > 0 and abs(reason.contribution) >= enough]
-    if algorithm == "sac" and output.label == "hold":
+    if manner.actions == TARGET and output.label == "hold":
         return _balance(strong, unit)
-    direction = -1.0 if algorithm == "sac" and output.label == "sell" else 1.0
+    direction = -1.0 if manner.actions == TARGET and output.label == "sell" else 1.0
     good = [reason for reason in strong if reason.contribution * direction > 0][:2]
     bad = [reason for reason in strong if reason.contribution * direction < 0][:1]
     if not good:
@@ -99,7 +112,7 @@ def _nothing_speaks_for_it(bad: list[Reason], unit: str) -> str:
 
 
 def _balance(strong: list[Reason], unit: str) -> str:
-    """Holding in sac: the wanted position is near the held one; say what pushes which way."""
+    """Holding by target: the wanted position is near the held one; say what pushes which way."""
     up = next((reason for reason in strong if reason.contribution > 0), None)
     down = next((reason for reason in strong if reason.contribution < 0), None)
     if up and down:
@@ -117,14 +130,22 @@ def _words(reason: Reason, unit: str) -> str:
     return phrase(reason.name, reason.value, reason.previous, unit)
 
 
-def _sureness(algorithm: str, output: PolicyOutput) -> str:
-    if algorithm == "sac":
-        target = output.target or 0.0
+def _sureness(manner: Manner, output: PolicyOutput) -> str:
+    if output.target is not None:
+        target = output.target
         wish = "no position" if round(target * 100) == 0 else f"{abs(target) * 100:.0f} % {_side(target)}"
+        if output.deviation is None:
+            return f"It wants {wish}."
         return f"It wants {wish} and was {output.confidence * 100:.0f} % sure of that, give or take a quarter."
-    (_, first), (name, second) = sorted(output.preferences.items(), key=lambda item: -item[1])[:2]
-    other = {"buy": "buying", "sell": "selling", "hold": "holding"}[name]
-    return f"It was {first * 100:.0f} % sure; {other} came second with {second * 100:.0f} %."
+    others = {name: share for name, share in output.preferences.items() if name != output.label}
+    name, second = max(others.items(), key=lambda item: item[1])
+    first, other = output.confidence, f"{second * 100:.0f} %"
+    doing = {"buy": "buying", "sell": "selling", "hold": "holding"}
+    if manner.rated:
+        return f"It rates {doing[output.label]} at {first * 100:.0f} % and {doing[name]} at {other}."
+    if second > first:
+        return f"It was {first * 100:.0f} % sure; {doing[name]} in all its sizes together had {other}."
+    return f"It was {first * 100:.0f} % sure; {doing[name]} came second with {other}."
 
 
 def _side(target: float) -> str:

@@ -6,6 +6,7 @@ Source: Bailey and Lopez de Prado, "The Deflated Sharpe Ratio", Journal of Portf
 those of the package jsharpe.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -62,3 +63,35 @@ def judge(returns: np.ndarray, trial_sharpes: np.ndarray) -> Skill:
         gamma4=float(stats.kurtosis(returns, fisher=False)),
     )  # fmt: skip
     return Skill(sharpe, float(luck), float(chance), len(sharpes), n_bars)
+
+
+def judge_study(trials: Sequence[Sequence[Sequence[np.ndarray]]], best: int) -> Skill:
+    """The skill of a study's best trial.
+
+    trials: by trial, fold and seed, returns per bar (T_fold,) on the fold's validation rows, after costs; all seeds of
+    a fold saw the same rows; a trial that ended early has fewer folds, or seeds of a fold; best: which one was chosen.
+    Raises: ValueError without returns, or for seeds of a fold that saw different numbers of bars.
+    """
+    found = [stitched(folds) for folds in trials]
+    return judge(found[best], np.array([sharpe_of(returns) for returns in found if len(returns)]))
+
+
+def stitched(folds: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    """A trial's returns per bar: the mean over seeds of each fold, folds one after the other, (T,).
+
+    Raises: ValueError for seeds of a fold that saw different numbers of bars.
+    """
+    parts = []
+    for number, seeds in enumerate(folds):
+        if len({len(returns) for returns in seeds}) > 1:
+            lengths = ", ".join(str(len(returns)) for returns in seeds)
+            raise ValueError(f"fold {number + 1}: seeds have {lengths} returns, expected equally many: the same rows")
+        if len(seeds):
+            parts.append(np.mean(np.array(seeds, dtype=float), axis=0))
+    return np.concatenate(parts) if parts else np.empty(0)
+
+
+def sharpe_of(returns: np.ndarray) -> float:
+    """Sharpe ratio per bar, 0 for returns that never differ."""
+    spread = float(np.std(returns, ddof=1)) if len(returns) > 1 else 0.0
+    return float(np.mean(returns)) / spread if spread > 0.0 else 0.0

@@ -42,7 +42,7 @@ WISHES = {
     "resume": Wish("resume_training", "", "", "Continue", "goes on where it stopped."),
     "keep": Wish(
         "stop_and_keep_best", "Stop and keep the best?",
-        "No new trial begins. The best settings so far are trained to the end, tested on the unseen bars, and become a "
+        "Nothing more is learned. The best that has been learned so far is tested on the unseen bars and becomes a "
         "model version.",
         "Stop, keep the best", "was asked to stop and to keep the best.",
     ),

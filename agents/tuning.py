@@ -1,19 +1,18 @@
-"""The study behind every training: Optuna in PostgreSQL, in a schema of its own, so that a crash loses one trial."""
+"""Where studies are kept: Optuna in PostgreSQL, in a schema of its own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Literal
 
 import optuna
 import sqlalchemy
 from django.db import connection
-from optuna.storages import RDBStorage
-from optuna.trial import TrialState
+from optuna.storages import BaseStorage, RDBStorage
 
+Direction = Literal["maximize", "minimize"]
 SCHEMA = "optuna"
 # Two trainings starting at once must not both create Optuna's tables. Any number nobody else uses will do.
 SETUP_LOCK = 7_203_114_221
-RANDOM_TRIALS = 2  # before the sampler has anything to learn from
 
 
 def database_url() -> sqlalchemy.URL:
@@ -58,30 +57,12 @@ def _alone(url: sqlalchemy.URL) -> Iterator[None]:
         engine.dispose()
 
 
-def open_study(storage: RDBStorage, name: str) -> optuna.Study:
-    """The study of that name, created on first use. Higher scores are better; a trial worse than the median ends."""
-    return optuna.create_study(
-        study_name=name,
-        storage=storage,
-        direction="maximize",
-        load_if_exists=True,
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS, n_warmup_steps=1),
-    )
+def open_study(storage: BaseStorage, name: str, directions: Sequence[Direction]) -> optuna.Study:
+    """The study of that name, created on first use. directions: of the objective, or of each aim."""
+    return optuna.create_study(study_name=name, storage=storage, directions=list(directions), load_if_exists=True)
 
 
-def ask(study: optuna.Study, seed: int) -> optuna.Trial:
-    """The next trial. The sampler starts anew from `seed` each time, so a study continued draws like one in one go."""
-    study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=RANDOM_TRIALS)
-    return study.ask()
-
-
-def unfinished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Trials a dead process has left behind."""
-    return study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def give_up(study: optuna.Study, number: int, *, parameters: dict[str, Any] | None = None) -> None:
-    """Close a trial as failed; with parameters, ask for the same ones again next."""
-    study.tell(number, state=TrialState.FAIL)
-    if parameters:
-        study.enqueue_trial(parameters)
+def forget_study(storage: BaseStorage, name: str) -> None:
+    """Delete a study with its trials, if there is one of that name."""
+    if name in optuna.get_all_study_names(storage):
+        optuna.delete_study(study_name=name, storage=storage)

@@ -9,6 +9,7 @@ from django.db import transaction
 
 from core.brokers.base import Broker
 from core.brokers.paper import PaperBroker
+from core.brokers.paper_bar import overnight_of
 from core.closed_bar import ClosedBar
 from core.jobs import JobFailedError
 from core.journal import record
@@ -59,8 +60,11 @@ class Execution:
 
     def held(self) -> float:
         """Signed quantity held now."""
-        position = Position.objects.filter(book=self.book, instrument=self.instrument).first()
+        position = self._position()
         return float(position.quantity) if position else 0.0
+
+    def _position(self) -> Position | None:
+        return Position.objects.filter(book=self.book, instrument=self.instrument).first()
 
     def forced_flat(self) -> bool:
         """Whether a margin call, ruin or the time stop closes the position, whatever is decided."""
@@ -93,9 +97,12 @@ class Execution:
         )
 
     def _may_protect(self, bar: ClosedBar) -> bool:
-        """Whether the gate would let this bar close the position: what a protective level needs to trade."""
-        if not self.rules.protects or self.held() == 0.0:
+        """Whether the gate would let this bar close the position: what levels and forced closes need to trade."""
+        position = self._position()
+        if position is None or position.quantity == 0:
             return True  # what is bought at this open was allowed with its levels
+        if not (self.rules.protects or position.closing or position.forced_flat):
+            return True
         limits = Limits.objects.filter(account=self.account).first()
         intent = self._intent(Wish("", 0.0, bar, bars_behind=0))
         return gate.judge(intent, _gate_limits(limits)).verdict == "approved"
@@ -192,6 +199,7 @@ class Execution:
 
         n_days: calendar days since the session of the book's last bar, for interest; 0 within a session.
         """
+        overnight = overnight_of(self._position())
         self.actions.book_due(bar, self.rules.lot)
         open_orders = Order.objects.filter(
             book=self.book, instrument=self.instrument, status__in=Order.OPEN, decided_at__lt=bar.time
@@ -202,8 +210,8 @@ class Execution:
             cancel_order(old, code="REPLACED", reason="a newer order says what to hold")
         order = allowed[-1] if allowed else None
         return self._broker.on_bar(
-            self.book, self.instrument, bar, order, n_days=n_days, protect=self._may_protect(bar)
-        )
+            self.book, self.instrument, bar, order, n_days=n_days, overnight=overnight, protect=self._may_protect(bar),
+        )  # fmt: skip
 
 
 def _gate_limits(limits: Limits | None) -> gate.GateLimits | None:

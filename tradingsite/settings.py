@@ -38,6 +38,9 @@ MODELS_DIR = Path(env.str("DESK_MODELS_DIR", str(LOCAL_DIR / "models")))
 # Live trading needs this switch and an operator's confirmation; the bridge it would use comes later.
 LIVE_TRADING_ALLOWED = env.bool("DESK_ALLOW_LIVE", False)
 
+# Trainings carried out side by side; 0 means one for every two cores.
+TRAININGS_AT_ONCE = env.int("DESK_TRAININGS_AT_ONCE", 0)
+
 # Where market data comes from. Empty addresses mean each source's usual one; without a bridge there is none.
 YAHOO_ADDRESS = env.str("DESK_YAHOO_ADDRESS", "") or None
 BRIDGE_ADDRESS = env.str("DESK_BRIDGE_ADDRESS", "")

@@ -33,7 +33,8 @@ def check_weights(model: Any, steps_done: int) -> None:
     states = {key: value.params for key, value in _tree(model).items() if hasattr(value, "params")}
     for name, value in _named(states):
         if not np.isfinite(np.asarray(value)).all():
-            raise TrainingDiverged(f"weight {name} became NaN or infinite after {steps_done} steps; {ADVICE['weight']}")
+            short = name.removeprefix("learned/policy/")
+            raise TrainingDiverged(f"weight {short} became NaN or infinite after {steps_done} steps; {ADVICE['weight']}")
 
 
 def _tree(model: Any) -> dict[tuple[str, str], Any]:

@@ -17,7 +17,7 @@ from agents.learners import state
 from agents.learners.arena import Arena
 from agents.learners.exploring import Act
 from agents.learners.fast_step import means
-from agents.learners.off_policy_random import OwnRandom
+from agents.learners.own_random import OwnRandom
 from agents.learners.replay_state import buffer_arrays, restore_buffer
 from agents.networks.sb3 import Weights, weights_of
 from agents.networks.spec import HeadSpec, NetworkSpec

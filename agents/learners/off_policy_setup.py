@@ -11,7 +11,7 @@ from agents.backends import device_of
 from agents.learners.arena import open_arena
 from agents.learners.exploring import Act
 from agents.learners.off_policy import Export, OffPolicyLearner, Pace
-from agents.learners.off_policy_random import OwnRandom
+from agents.learners.own_random import OwnRandom
 from agents.networks.sb3 import policy_kwargs, weights_of
 from agents.networks.spec import HeadSpec
 

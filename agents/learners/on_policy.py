@@ -10,6 +10,7 @@ from agents.algorithms.base import LearnerReport, LearnerRequest
 from agents.learners import state
 from agents.learners.arena import Arena
 from agents.learners.guard import TrainingDiverged
+from agents.learners.own_random import OwnRandom
 from agents.networks.sb3 import weights_of
 from agents.networks.spec import HeadSpec
 from agents.policy import ServedPolicy
@@ -28,6 +29,7 @@ class OnPolicyLearner:
         self.request, self.arena, self.model, self.head = request, arena, model, head
         model.set_logger(Logger(None, []))
         _, self._callback = model._setup_learn(request.n_steps, None)
+        self.random = OwnRandom()  # as the model's seed left the process's
 
     @property
     def steps_done(self) -> int:
@@ -36,20 +38,25 @@ class OnPolicyLearner:
 
     def advance(self) -> LearnerReport:
         """One rollout with its update. Raises: TrainingDiverged."""
-        model, guard = self.model, self.arena.guard
+        guard = self.arena.guard
+        with self.random():
+            self._round()
+        losses = self._losses()
+        guard.losses(losses, self.steps_done)
+        self._check_weights()
+        return LearnerReport(steps_done=self.steps_done, losses=losses, **self.arena.watch.report())
+
+    def _round(self) -> None:
+        model = self.model
         try:
             model.collect_rollouts(model.env, self._callback, model.rollout_buffer, model.n_steps)
         except ValueError:
             self._check_inputs()  # torch and the environment refuse NaN in other words
             raise
         self._check_inputs()
-        guard.rewards(model.rollout_buffer.rewards, self.steps_done)
+        self.arena.guard.rewards(model.rollout_buffer.rewards, self.steps_done)
         model._update_current_progress_remaining(min(self.steps_done, self.request.n_steps), self.request.n_steps)
         model.train()
-        losses = self._losses()
-        guard.losses(losses, self.steps_done)
-        self._check_weights()
-        return LearnerReport(steps_done=self.steps_done, losses=losses, **self.arena.watch.report())
 
     def _check_inputs(self) -> None:
         for rows in (self.model.rollout_buffer.observations, self.model._last_obs):
@@ -84,7 +91,7 @@ class OnPolicyLearner:
             "last_observations": np.array(model._last_obs),
             "last_over": np.array(model._last_episode_starts),
             **self._learned(),
-            **state.random_arrays(),
+            **state.under("random", self.random.arrays),
             **state.under("env", self.arena.batch.snapshot()),
         }
         for number, tensor in enumerate(_memory(model)):
@@ -109,7 +116,7 @@ class OnPolicyLearner:
             raise ValueError(f"the snapshot is another learner's: {error}") from error
         model.num_timesteps, model._n_updates = counters["steps"], counters["updates"]
         model._current_progress_remaining = counters["remaining"]
-        state.restore_random(snapshot)
+        self.random.arrays = state.part(snapshot, "random")
         self.arena.watch.forget()
 
     def _learned(self) -> state.Arrays:

@@ -6,153 +6,198 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('agents', '0002_hypertables'),
+        ("agents", "0002_hypertables"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='TrainingPlan',
+            name="TrainingPlan",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80)),
-                ('max_minutes', models.PositiveIntegerField(blank=True, help_text='For all of them together; what has not begun by then is left out.', null=True)),
-                ('created_by', models.CharField(default='system', max_length=80)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80)),
+                (
+                    "max_minutes",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="For all of them together; what has not begun by then is left out.",
+                        null=True,
+                    ),
+                ),
+                ("created_by", models.CharField(default="system", max_length=80)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='agent',
-            name='policy_memory',
-            field=models.JSONField(blank=True, default=dict, help_text='What a recurrent network remembers after `last_bar_time`.'),
+            model_name="agent",
+            name="policy_memory",
+            field=models.JSONField(
+                blank=True, default=dict, help_text="What a recurrent network remembers after `last_bar_time`."
+            ),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='backend',
-            field=models.CharField(default='cpu', help_text='cpu, cuda or tpu.', max_length=8),
+            model_name="trainingrun",
+            name="backend",
+            field=models.CharField(default="cpu", help_text="cpu, cuda or tpu.", max_length=8),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='eta_seconds',
+            model_name="trainingrun",
+            name="eta_seconds",
             field=models.FloatField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='keep_best',
-            field=models.BooleanField(default=False, help_text='An operator asked to stop and to publish the best version found so far.'),
+            model_name="trainingrun",
+            name="keep_best",
+            field=models.BooleanField(
+                default=False, help_text="An operator asked to stop and to publish the best version found so far."
+            ),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='max_minutes',
-            field=models.PositiveIntegerField(blank=True, help_text='No new trial begins after that; the best so far is published.', null=True),
+            model_name="trainingrun",
+            name="max_minutes",
+            field=models.PositiveIntegerField(
+                blank=True, help_text="No new trial begins after that; the best so far is published.", null=True
+            ),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='mode',
-            field=models.CharField(choices=[('full', 'full training'), ('test', 'test, takes seconds')], default='full', max_length=8),
+            model_name="trainingrun",
+            name="mode",
+            field=models.CharField(
+                choices=[("full", "full training"), ("test", "test, takes seconds")], default="full", max_length=8
+            ),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='n_workers',
-            field=models.PositiveIntegerField(default=0, help_text='Processes that carry out trials; 0 chooses.'),
+            model_name="trainingrun",
+            name="n_workers",
+            field=models.PositiveIntegerField(default=0, help_text="Processes that carry out trials; 0 chooses."),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='not_before',
+            model_name="trainingrun",
+            name="not_before",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='position',
-            field=models.IntegerField(default=0, help_text='Place among the waiting; the lowest comes first.'),
+            model_name="trainingrun",
+            name="position",
+            field=models.IntegerField(default=0, help_text="Place among the waiting; the lowest comes first."),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='queued',
-            field=models.BooleanField(default=False, help_text='Waits for its turn; begins when no other training runs.'),
+            model_name="trainingrun",
+            name="queued",
+            field=models.BooleanField(
+                default=False, help_text="Waits for its turn; begins when no other training runs."
+            ),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='reason',
-            field=models.CharField(blank=True, help_text='Why it was asked for, in a few words.', max_length=120),
+            model_name="trainingrun",
+            name="reason",
+            field=models.CharField(blank=True, help_text="Why it was asked for, in a few words.", max_length=120),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='resources',
-            field=models.JSONField(blank=True, default=dict, help_text='CPU share, memory and more, newest.'),
+            model_name="trainingrun",
+            name="resources",
+            field=models.JSONField(blank=True, default=dict, help_text="CPU share, memory and more, newest."),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='weights_sha256',
-            field=models.CharField(blank=True, help_text='Of the final weights.', max_length=64),
+            model_name="trainingrun",
+            name="weights_sha256",
+            field=models.CharField(blank=True, help_text="Of the final weights.", max_length=64),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='worked_seconds',
-            field=models.FloatField(default=0, help_text='Time spent working, pauses and crashes left out.'),
+            model_name="trainingrun",
+            name="worked_seconds",
+            field=models.FloatField(default=0, help_text="Time spent working, pauses and crashes left out."),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='heartbeat_at',
+            model_name="trial",
+            name="heartbeat_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='objectives',
-            field=models.JSONField(blank=True, default=dict, help_text='Medians by name: sharpe, drawdown, turnover, for studies of several aims.'),
+            model_name="trial",
+            name="objectives",
+            field=models.JSONField(
+                blank=True,
+                default=dict,
+                help_text="Medians by name: sharpe, drawdown, turnover, for studies of several aims.",
+            ),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='parts',
-            field=models.JSONField(blank=True, default=list, help_text='One entry per fold and seed: fold, seed, score, metrics, weights_sha256.'),
+            model_name="trial",
+            name="parts",
+            field=models.JSONField(
+                blank=True,
+                default=list,
+                help_text="One entry per fold and seed: fold, seed, score, metrics, weights_sha256.",
+            ),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='progress',
-            field=models.FloatField(default=0, help_text='0 to 1.'),
+            model_name="trial",
+            name="progress",
+            field=models.FloatField(default=0, help_text="0 to 1."),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='started_at',
+            model_name="trial",
+            name="started_at",
             field=models.DateTimeField(blank=True, null=True),
         ),
         migrations.AddField(
-            model_name='trial',
-            name='worker',
-            field=models.CharField(blank=True, help_text='Host and process that carried it out.', max_length=80),
+            model_name="trial",
+            name="worker",
+            field=models.CharField(blank=True, help_text="Host and process that carried it out.", max_length=80),
         ),
         migrations.AlterField(
-            model_name='agent',
-            name='algorithm',
-            field=models.CharField(help_text='A name known to agents/algorithms, such as ppo or sac.', max_length=24),
+            model_name="agent",
+            name="algorithm",
+            field=models.CharField(help_text="A name known to agents/algorithms, such as ppo or sac.", max_length=24),
         ),
         migrations.AlterField(
-            model_name='trial',
-            name='value',
-            field=models.FloatField(blank=True, help_text='Median score over folds and seeds.', null=True),
+            model_name="trial",
+            name="value",
+            field=models.FloatField(blank=True, help_text="Median score over folds and seeds.", null=True),
         ),
         migrations.AddField(
-            model_name='trainingrun',
-            name='plan',
-            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='runs', to='agents.trainingplan'),
+            model_name="trainingrun",
+            name="plan",
+            field=models.ForeignKey(
+                blank=True,
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="runs",
+                to="agents.trainingplan",
+            ),
         ),
         migrations.CreateModel(
-            name='TrainingPoint',
+            name="TrainingPoint",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('part', models.CharField(help_text='What was learning: trial-3/fold-1/seed-0, or final/seed-0.', max_length=40)),
-                ('step', models.BigIntegerField(help_text='Environment steps of that part.')),
-                ('time', models.DateTimeField(default=django.utils.timezone.now)),
-                ('values', models.JSONField(help_text='Numbers by name: loss/…, reward/…, action/…, episode_return, steps_per_second, score, cpu, memory.')),
-                ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='points', to='agents.trainingrun')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "part",
+                    models.CharField(
+                        help_text="What was learning: trial-3/fold-1/seed-0, or final/seed-0.", max_length=40
+                    ),
+                ),
+                ("step", models.BigIntegerField(help_text="Environment steps of that part.")),
+                ("time", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "values",
+                    models.JSONField(
+                        help_text="Numbers by name: loss/…, reward/…, action/…, episode_return, steps_per_second, score, cpu, memory."
+                    ),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="points", to="agents.trainingrun"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['run', 'id'],
-                'indexes': [models.Index(fields=['run', 'part', 'step'], name='agents_trai_run_id_a65766_idx')],
+                "ordering": ["run", "id"],
+                "indexes": [models.Index(fields=["run", "part", "step"], name="agents_trai_run_id_a65766_idx")],
             },
         ),
     ]

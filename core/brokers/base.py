@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from core.brokers.paper_bar import Overnight
 from core.closed_bar import ClosedBar
 from core.models import Book, Fill, Instrument, Order
 
@@ -13,6 +14,14 @@ class Broker(Protocol):
         """Send an approved order. Does nothing if it was sent before."""
 
     def on_bar(
-        self, book: Book, instrument: Instrument, bar: ClosedBar, order: Order | None, *, n_days: int, protect: bool
+        self,
+        book: Book,
+        instrument: Instrument,
+        bar: ClosedBar,
+        order: Order | None,
+        *,
+        n_days: int,
+        overnight: Overnight | None,
+        protect: bool,
     ) -> list[Fill]:
         """Live through a bar: an order decided before it, and protective levels; with a real market do nothing."""

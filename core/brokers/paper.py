@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from core.brokers.paper_bar import BarOutcome, Trade, live_through
+from core.brokers.paper_bar import BarOutcome, Overnight, Trade, live_through
 from core.closed_bar import ClosedBar
 from core.journal import record
 from core.ledger import Execution, apply_execution, cancel_order, to_money
@@ -50,12 +50,14 @@ class PaperBroker:
         order: Order | None,
         *,
         n_days: int = 0,
+        overnight: Overnight | None = None,
         protect: bool = True,
     ) -> list[Fill]:
         """Take a book through a bar: the night's interest, an accepted order at the open, then protective levels.
 
         order: decided before the bar, or None; what the market or cash refuses of it is canceled. n_days: calendar
-        days since the session of the book's last bar, 0 within a session. protect: whether levels may trade.
+        days since the session of the book's last bar, 0 within a session; overnight: what was held before the splits
+        booked for this bar, None where there are none. protect: whether levels and forced closes may trade.
         To be called once a bar, in the transaction that says so. Returns: the fills, in order.
         """
         # Book, then position, then order: the ledger's order of locks.
@@ -64,7 +66,8 @@ class PaperBroker:
         order = _still_open(order, bar)
         outcome = live_through(
             position, instrument, float(book.cash), float(book.start_cash), self.rules, bar,
-            None if order is None else float(order.signed_quantity - _filled(order)), n_days=n_days, protect=protect,
+            None if order is None else float(order.signed_quantity - _filled(order)), n_days=n_days, overnight=overnight,
+            protect=protect,
         )  # fmt: skip
         _book_financing(book, instrument, bar, outcome, n_days)
         fills = [*self._at_open(book, instrument, bar, order, outcome.at_open)]
@@ -78,7 +81,7 @@ class PaperBroker:
     ) -> list[Fill]:
         """Book what traded at the open: the order, or what is stronger than any decision."""
         stronger = trade is not None and trade.purpose in (Order.Purpose.REST, Order.Purpose.FORCE)
-        if stronger and trade is not None:
+        if stronger and trade is not None and not _is_that_close(order, trade):
             if order is not None:
                 cancel_order(order, code="PROTECTIVE_CLOSE", reason="a protective close came first")
             return [_protective_fill(book, instrument, bar, trade)]
@@ -100,11 +103,18 @@ class PaperBroker:
             forced_flat=outcome.forced_flat,
         )  # fmt: skip
         if outcome.withheld:
-            record(
-                "protection.withheld",
-                f"{instrument.symbol} reached a protective level at {bar.time:%Y-%m-%d %H:%M}, but nothing may trade",
-                level=Event.Level.ATTENTION, actor=book.name, subject=f"book:{book.pk}",
-            )  # fmt: skip
+            _tell_withheld(book, instrument, bar)
+
+
+def _tell_withheld(book: Book, instrument: Instrument, bar: ClosedBar) -> None:
+    """Say that a level was reached where nothing may trade: once a day, not at every bar of it."""
+    kind, subject, day = "protection.withheld", f"book:{book.pk}", f"{bar.time:%Y-%m-%d}"
+    if Event.objects.filter(kind=kind, subject=subject, data__day=day, data__instrument=instrument.pk).exists():
+        return
+    record(
+        kind, f"{instrument.symbol} reached a protective level at {bar.time:%Y-%m-%d %H:%M}, but nothing may trade",
+        level=Event.Level.ATTENTION, actor=book.name, subject=subject, data={"day": day, "instrument": instrument.pk},
+    )  # fmt: skip
 
 
 def _still_open(order: Order | None, bar: ClosedBar) -> Order | None:
@@ -117,6 +127,12 @@ def _still_open(order: Order | None, bar: ClosedBar) -> Order | None:
         if order.status in (Order.Status.ACCEPTED, Order.Status.PARTIALLY_FILLED) and (order.decided_at < bar.time)
         else None
     )
+
+
+def _is_that_close(order: Order | None, trade: Trade) -> bool:
+    """Whether an order asks for just the forced close that trades: then that order is filled, not one beside it."""
+    forced = order is not None and order.purpose == trade.purpose == Order.Purpose.FORCE
+    return forced and abs(trade.quantity) <= float(order.quantity - order.filled_quantity)
 
 
 def _filled(order: Order) -> Decimal:

@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 
 from core.closed_bar import ClosedBar
+from core.ledger import to_money
 from core.models import Instrument, Order, Position
 from core.simulation import kernel
 from core.simulation.fees import fees_for
@@ -40,6 +42,14 @@ class Trade:
 
 
 @dataclass(frozen=True)
+class Overnight:
+    """What was held over the night, in the units of the close before: a split has changed them since."""
+
+    quantity: float  # signed
+    close: float
+
+
+@dataclass(frozen=True)
 class BarOutcome:
     """What the bar did to the book."""
 
@@ -65,22 +75,27 @@ def live_through(
     ordered: float | None,
     *,
     n_days: int,
+    overnight: Overnight | None,
     protect: bool,
 ) -> BarOutcome:
     """Take a book through a bar by the kernel.
 
     cash: of the book; ordered: signed quantity of the order at the open, None for none; n_days: calendar days since
-    the session of the book's last bar, 0 within a session. protect: whether protective levels may trade; where they
-    may not they stay as they are. Splits and dividends have been booked before.
+    the session of the book's last bar, 0 within a session; overnight: None for what is held now. protect: whether
+    levels and forced closes may trade; where they may not they stay as they are. Splits and dividends have been booked
+    before.
     """
     account, positions = kernel.new_account(start_cash), kernel.new_positions(1)
-    account[kernel.CASH] = account[kernel.EQUITY] = cash
-    row = positions[0]
-    held = _fill_position(row, position)
-    before, now = _bars(position, bar, n_days)
-    table, kept = rules_table(rules), row.copy()
+    table, row = rules_table(rules), positions[0]
+    night = overnight or overnight_of(position)
+    # Here and not in `advance`, which would see the quantity after a split and not what was borrowed.
+    interest, borrow = kernel.financing(cash, night.quantity, night.close, float(n_days), table[0])
+    account[kernel.CASH] = account[kernel.EQUITY] = cash + interest - borrow
+    held = _fill_position(row, position, rules, table[0])
+    before, now = _bars(position, bar)
+    kept = row.copy()
     if not protect:
-        row[[kernel.STOP, kernel.TARGET, kernel.BEST]], row[kernel.REST] = math.nan, 0.0
+        row[[kernel.STOP, kernel.TARGET, kernel.BEST]], row[[kernel.REST, kernel.FORCED_FLAT]] = math.nan, 0.0
         table[0, _PROTECTION] = 0.0
     targets = np.array([math.nan if ordered is None else held + ordered])
     out, fills = np.empty(kernel.N_OUT), np.empty((1, 2, kernel.N_FILL))
@@ -89,8 +104,8 @@ def live_through(
     return BarOutcome(
         at_open=_trade(fills[0, kernel.AT_OPEN]),
         protective=_trade(fills[0, kernel.PROTECTIVE]),
-        interest=float(out[kernel.OUT_INTEREST]),
-        borrow=float(out[kernel.OUT_BORROW]),
+        interest=float(interest),
+        borrow=float(borrow),
         stop=_level(row[kernel.STOP]),
         target=_level(row[kernel.TARGET]),
         best=_level(row[kernel.BEST]),
@@ -100,33 +115,55 @@ def live_through(
     )
 
 
-def _fill_position(row: np.ndarray, position: Position | None) -> float:
-    """Write what the ledger holds to the kernel's row. Returns: the signed quantity."""
+def overnight_of(position: Position | None) -> Overnight:
+    """What a position as it is in the ledger now was worth at the last close."""
+    if position is None:
+        return Overnight(0.0, 0.0)
+    return Overnight(float(position.quantity), float(position.last_price))
+
+
+def _fill_position(row: np.ndarray, position: Position | None, rules: MarketRules, table: np.ndarray) -> float:
+    """Write what the ledger holds to the kernel's row; table: (N_RULES,). Returns: the signed quantity.
+
+    Stop and target hang on the average price alone. They are worked out anew: rounded to the ledger's places, they
+    would be touched by other bars than the kernel's; and rules that were changed since hold for what is held already.
+    """
     if position is None or position.quantity == 0:
         return 0.0
-    row[kernel.QUANTITY], row[kernel.AVERAGE_PRICE] = float(position.quantity), float(position.average_price)
-    for column, level in (
-        (kernel.STOP, position.stop_price),
-        (kernel.TARGET, position.target_price),
-        (kernel.BEST, position.best_price),
-    ):
-        row[column] = math.nan if level is None else float(level)
+    quantity, average = float(position.quantity), _as_traded(position.average_price, rules.tick_size)
+    row[kernel.QUANTITY], row[kernel.AVERAGE_PRICE] = quantity, average
+    row[kernel.STOP], row[kernel.TARGET], row[kernel.BEST] = kernel.levels_after_order(
+        0.0, quantity, average, math.nan, math.nan, math.nan, table
+    )
+    if position.best_price not in (None, position.average_price):
+        row[kernel.BEST] = float(position.best_price)
     row[kernel.AGE], row[kernel.REST] = float(position.age_bars), float(position.closing)
     row[kernel.FORCED_FLAT] = float(position.forced_flat)
-    return float(position.quantity)
+    return quantity
 
 
-def _bars(position: Position | None, bar: ClosedBar, n_days: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bar before, as far as the kernel looks at it, and this one: (1, N_BAR) each."""
+def _as_traded(price: Decimal, tick: float) -> float:
+    """A price of the ledger as the float it was traded at: whole ticks times the tick, 57 · 0.01 = 0.5700000000000001.
+
+    The hair decides whether a bar touches a level worked out from it.
+    """
+    if tick > 0.0:
+        traded = round(float(price) / tick) * tick
+        if to_money(traded) == price:
+            return traded
+    return float(price)
+
+
+def _bars(position: Position | None, bar: ClosedBar) -> tuple[np.ndarray, np.ndarray]:
+    """The bar before, as far as the kernel looks at it, and this one, in the same session: (1, N_BAR) each."""
     before, now = np.zeros((1, kernel.N_BAR)), np.zeros((1, kernel.N_BAR))
-    known = position is not None and position.quantity != 0
-    before[0, kernel.BAR_CLOSE] = float(position.last_price) if position is not None and known else bar.open
+    held = position is not None and position.quantity != 0
+    before[0, kernel.BAR_CLOSE] = float(position.last_price) if position is not None and held else bar.open
     before[0, kernel.BAR_ATR] = bar.atr_before
-    before[0, kernel.BAR_SPLIT] = 1.0
+    before[0, kernel.BAR_SPLIT] = now[0, kernel.BAR_SPLIT] = 1.0
     now[0, kernel.BAR_OPEN], now[0, kernel.BAR_CLOSE] = bar.open, bar.close
     now[0, kernel.BAR_HIGH], now[0, kernel.BAR_LOW] = bar.highest, bar.lowest
-    now[0, kernel.BAR_VOLUME], now[0, kernel.BAR_DAY] = bar.volume, float(n_days)
-    now[0, kernel.BAR_SPLIT], now[0, kernel.BAR_ATR] = 1.0, math.nan
+    now[0, kernel.BAR_VOLUME], now[0, kernel.BAR_ATR] = bar.volume, math.nan
     fees = fees_for(np.datetime64(int(bar.time.timestamp()), "s"))[0]
     now[0, kernel.BAR_SEC_RATE], now[0, kernel.BAR_TAF_PER_SHARE], now[0, kernel.BAR_TAF_CAP] = fees
     return before, now
@@ -144,7 +181,9 @@ def _keep_levels(row: np.ndarray, kept: np.ndarray, before: np.ndarray, now: np.
     row[kernel.STOP], row[kernel.TARGET], row[kernel.BEST] = levels
     if quantity == 0.0:
         return False
-    row[kernel.REST] = kept[kernel.REST] if held * quantity > 0.0 else 0.0
+    if held * quantity > 0.0:
+        row[kernel.REST] = kept[kernel.REST]
+        row[kernel.FORCED_FLAT] = max(row[kernel.FORCED_FLAT], kept[kernel.FORCED_FLAT])
     trail = kernel.trail_level(quantity, row[kernel.BEST], before[0, kernel.BAR_ATR], rules)
     *_, reason, _ = kernel.protective_close(
         quantity, row[kernel.STOP], row[kernel.TARGET], trail, now[0, kernel.BAR_OPEN], now[0, kernel.BAR_HIGH],

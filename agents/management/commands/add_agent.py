@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils.text import slugify
 
-from agents.configuration import ALGORITHMS
+from agents import algorithms
 from agents.new_agent import NewAgent, create_agent
 from core.commands import DeskCommand
 from core.operators import terminal_actor
@@ -21,7 +21,7 @@ class Command(DeskCommand):
         parser.add_argument("name", help="Such as acme-swing: letters, digits and hyphens.")
         parser.add_argument("--symbol", required=True, help="An instrument with daily bars.")
         parser.add_argument(
-            "--algorithm", default="ppo", choices=ALGORITHMS, help="ppo: hold, buy, sell. sac: a target."
+            "--algorithm", default="ppo", choices=algorithms.names(), help="How it learns, see docs/training.md."
         )
         parser.add_argument("--validation", type=_day, metavar="DATE", help="Default: after 60 %% of the bars.")
         parser.add_argument("--unseen", type=_day, metavar="DATE", help="Default: after 80 %% of the bars.")

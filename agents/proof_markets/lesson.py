@@ -1,0 +1,218 @@
+"""Learners on proof markets: what a learned policy earns there as a share of what the best possible one earns. Pure.
+
+Both play the same environment on the same path, which no learner has seen: many stretches side by side, each entered
+with nothing but cash.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from agents import algorithms
+from agents.actions import CHOICE, TARGET
+from agents.algorithms.base import Learner, LearnerRequest
+from agents.batch_env import BatchEnv
+from agents.configuration import AgentSettings, DeployChecks, network_of
+from agents.env_config import EnvConfig
+from agents.episodes import CHRONOLOGICAL
+from agents.features import CATALOGUE, FeatureSpec
+from agents.market import Market
+from agents.networks.spec import HeadSpec, NetworkSpec
+from agents.normaliser import Normaliser
+from agents.outputs import action_of, choose
+from agents.own_state import OwnSpec
+from agents.policy import ServedPolicy
+from agents.proof_markets.markets import PROOF_MARKETS, Path, ProofMarket
+from agents.proof_markets.optimum import Optimum, solve
+from agents.rewards import RewardSettings
+from agents.training_settings import TrainingSettings
+from core.simulation import kernel
+from core.simulation.rules import MarketRules
+
+N_BARS = 100_000  # of the path that is learned on: enough that its noise cannot be learned by heart
+N_STRETCHES, STRETCH = 100, 400  # of the path that is judged on, and bars of each
+EPISODE_LENGTH = 250  # bars of a training episode
+START_CASH = 50_000.0
+# Changes of position below this share are left out: continuous policies would pay for trembling. The optimum only
+# ever wants nothing or everything, so it loses nothing by it.
+NO_TRADE_BAND = 0.1
+MAX_WEIGHT = 1.25
+LEARNING, JUDGING = 1, 2  # apart, so that no path is both learned and judged on
+
+# For every algorithm and market: two dozen bars ahead, about as long as a position is held. All else is as each
+# algorithm comes.
+PARAMETERS: dict[str, Any] = {"gamma": 0.95}
+N_STEPS = {"ppo": 300_000, "sac": 40_000, "dqn": 60_000}
+HIDDEN = (64, 64)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How a learning stands."""
+
+    share: float  # of the optimum's mean net return per bar, 1 is as good as can be
+    seconds: float  # of learning, without the judging
+    cpu_seconds: float
+    steps: int  # of the environment, all copies together
+
+
+@dataclass(frozen=True)
+class Played:
+    """What playing a path earned."""
+
+    net_returns: np.ndarray  # (T,) per bar, after costs, all stretches one after the other
+
+    @property
+    def mean(self) -> float:
+        """Net return per bar."""
+        return float(self.net_returns.mean())
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, bars taken as independent."""
+        return float(self.net_returns.std(ddof=1) / np.sqrt(len(self.net_returns)))
+
+
+def market_of(path: Path) -> Market:
+    """The path as environments play it: every bar opens where the one before closed."""
+    n_bars = len(path.close)
+    opens = np.concatenate([path.close[:1], path.close[:-1]])
+    return Market(path.features, opens, path.close, np.zeros(n_bars), np.zeros((n_bars, 3)))
+
+
+def rules_of(market: ProofMarket) -> MarketRules:
+    """Proportional costs and nothing else; prices and quantities are as good as unrounded."""
+    return MarketRules(
+        half_spread_bps=market.cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none", no_trade_band=NO_TRADE_BAND, max_weight=MAX_WEIGHT
+    )
+
+
+def make_learner(
+    algorithm: str, market: ProofMarket, seed: int, n_steps: int, parameters: dict[str, Any] | None = None
+) -> Learner:
+    """A learner on a path of its own. parameters: those of the algorithm, None for PARAMETERS."""
+    path = market.draw(N_BARS, np.random.default_rng([seed, LEARNING]))
+    settings = settings_of(algorithm, market, path.features.shape[1])
+    config = EnvConfig(
+        action=settings.actions, rules=settings.rules, reward=settings.reward, start_cash=START_CASH,
+        episode_length=EPISODE_LENGTH, own=settings.own_state,
+    )  # fmt: skip
+    request = LearnerRequest(
+        markets=(market_of(path),), config=config, network=settings.network, settings=settings,
+        parameters=PARAMETERS if parameters is None else parameters, seed=seed, n_steps=n_steps,
+        build=_builder(settings),
+    )  # fmt: skip
+    return algorithms.get(algorithm).make(request)
+
+
+def settings_of(algorithm: str, market: ProofMarket, n_features: int) -> AgentSettings:
+    """An agent that sees the market's features and its own weight. Its features have names of the catalogue's."""
+    return AgentSettings(
+        algorithm=algorithm,
+        features=FeatureSpec(tuple(CATALOGUE)[:n_features]),
+        rules=rules_of(market),
+        reward=RewardSettings(),
+        training=TrainingSettings(validation=date(2000, 1, 1), unseen=date(2001, 1, 1)),
+        deploy_checks=DeployChecks(),
+        own_state=OwnSpec(("weight",)),
+        network=network_of(algorithm, {"hidden": list(HIDDEN)}),
+    )
+
+
+def _builder(settings: AgentSettings) -> Callable[..., ServedPolicy]:
+    n = len(settings.features)
+    as_they_are = Normaliser(np.zeros(n), np.ones(n))
+
+    def build(*, network: NetworkSpec, head: HeadSpec, weights: dict[str, Any]) -> ServedPolicy:
+        return ServedPolicy.from_parts(
+            algorithm=settings.algorithm, actions=settings.actions, spec=settings.features, normaliser=as_they_are,
+            rules=settings.rules, network=network, head=head, weights=weights, own=settings.own_state,
+        )  # fmt: skip
+
+    return build
+
+
+def judging_path(market: ProofMarket, seed: int) -> Path:
+    """A fresh path of N_STRETCHES * STRETCH decisions."""
+    return market.draw(N_STRETCHES * STRETCH + 1, np.random.default_rng([seed, JUDGING]))
+
+
+def play(market: ProofMarket, path: Path, action: str, decide: Callable[[np.ndarray, int], np.ndarray]) -> Played:
+    """Play the path in stretches side by side. decide(observations (n, inputs), step) -> actions (n,)."""
+    config = EnvConfig(
+        action=action, rules=rules_of(market), start_cash=START_CASH, episode_length=STRETCH,
+        episodes=CHRONOLOGICAL, own=OwnSpec(("weight",)),
+    )  # fmt: skip
+    env = BatchEnv(market_of(path), config, N_STRETCHES, n_threads=1, autoreset=False)
+    observations, found = env.reset(), np.empty((STRETCH, N_STRETCHES))
+    for step in range(STRETCH):
+        observations, *_ = env.step(decide(observations, step))
+        found[step] = env.out[:, kernel.OUT_NET_RETURN]
+    return Played(found.T.reshape(-1))
+
+
+def play_policy(market: ProofMarket, path: Path, policy: ServedPolicy) -> Played:
+    """A learned policy's first choice at every bar."""
+
+    def decide(observations: np.ndarray, step: int) -> np.ndarray:
+        with torch.inference_mode():
+            scores = policy.layers(torch.from_numpy(observations)).double().numpy()
+        return action_of(policy.head, scores[:, 0]) if policy.head.is_continuous else choose(scores)
+
+    return play(market, path, policy.actions, decide)
+
+
+def play_optimum(market: ProofMarket, path: Path, optimum: Optimum, action: str) -> Played:
+    """The best possible policy with an algorithm's kind of action."""
+    stretches = path.state[:-1].reshape(N_STRETCHES, STRETCH)
+    wanted = np.array([optimum.play(states) for states in stretches])
+    actions = wanted if action == TARGET else np.where(wanted > 0, kernel.BUY, kernel.SELL)
+    return play(market, path, action, lambda _, step: actions[:, step])
+
+
+@cache
+def _solved(name: str) -> tuple[ProofMarket, Optimum]:
+    market = PROOF_MARKETS[name]()
+    return market, solve(market)
+
+
+def prove(algorithm: str, market_name: str, seed: int, n_steps: int | None = None) -> Proof:
+    """Learn for n_steps (None: N_STEPS) and judge the final policy."""
+    *_, last = looks(algorithm, market_name, seed, n_steps)
+    return last
+
+
+def looks(
+    algorithm: str,
+    market_name: str,
+    seed: int,
+    n_steps: int | None = None,
+    n_looks: int = 1,
+    parameters: dict[str, Any] | None = None,
+) -> Iterator[Proof]:
+    """The same, judged n_looks times, evenly spread over the learning; judging costs the learning no time."""
+    market, optimum = _solved(market_name)
+    n_steps = N_STEPS[algorithm] if n_steps is None else n_steps
+    path, action = judging_path(market, seed), algorithms.get(algorithm).actions[0]
+    best = play_optimum(market, path, optimum, action).mean
+    started, cpu, begun = time.perf_counter(), time.process_time(), 0.0
+    seconds = cpu_seconds = begun
+    learner = make_learner(algorithm, market, seed, n_steps, parameters)
+    try:
+        for look in range(1, n_looks + 1):
+            while learner.steps_done < n_steps * look // n_looks:
+                learner.advance()
+            policy = learner.policy()
+            seconds += time.perf_counter() - started
+            cpu_seconds += time.process_time() - cpu
+            share = play_policy(market, path, policy).mean / best
+            yield Proof(share, seconds, cpu_seconds, learner.steps_done)
+            started, cpu = time.perf_counter(), time.process_time()
+    finally:
+        learner.close()

@@ -1,0 +1,132 @@
+"""A small study on bars nobody can predict: does it report skill? Pure.
+
+Everything as in a real study: features of the bars, purged folds, several trials with drawn parameters and several
+seeds each, learnings judged on rows they did not learn from, after costs. Only the rows in the database are missing.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from statistics import median
+from typing import Any
+
+import numpy as np
+from optuna.trial import TrialState
+
+from agents.configuration import AgentSettings, DeployChecks, network_of, space_of
+from agents.dataset import Dataset, prepare
+from agents.drawn import applied
+from agents.features import FeatureSpec
+from agents.folds import Fold, default_purge, walk_forward
+from agents.learning import Lesson, LessonResult, learn
+from agents.proof_markets.markets import noise
+from agents.rewards import RewardSettings
+from agents.skill import Skill, judge_study
+from agents.study import Drawn, StudyPlan, part_score, seed_for
+from agents.training_settings import NO_PRUNER, TrainingSettings
+from core.simulation.rules import MarketRules
+from marketdata.series import BarSeries
+
+DAY = 86_400
+N_BARS, FIRST_VALIDATION, FIRST_UNSEEN = 1_300, 1_000, 1_250
+FEATURES = ("rsi_14", "macd", "ema_10", "return_1", "return_5", "volatility_20")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One learning of a trial on one fold."""
+
+    score: float  # as trials are ranked by
+    sharpe: float  # of a year, on the fold's validation rows after costs
+    returns: np.ndarray  # (T,) per bar on the same rows
+
+
+@dataclass(frozen=True)
+class NoiseStudy:
+    """What a study found."""
+
+    trials: list[list[list[Part]]]  # by trial, fold and seed
+    skill: Skill  # of the best trial
+
+    @property
+    def best(self) -> int:
+        """The trial with the largest median score over its parts."""
+        return int(np.argmax([trial_value(trial) for trial in self.trials]))
+
+    @property
+    def best_sharpe(self) -> float:
+        """The best trial's median Sharpe ratio of a year on validation rows, after costs."""
+        return median([part.sharpe for fold in self.trials[self.best] for part in fold])
+
+
+def trial_value(trial: list[list[Part]]) -> float:
+    """What trials are ranked by: the median score over folds and seeds."""
+    return median([part.score for fold in trial for part in fold])
+
+
+def noise_bars(seed: int) -> BarSeries:
+    """Daily bars of the noise market, each opening where the one before closed."""
+    close = noise().draw(N_BARS, np.random.default_rng(seed)).close
+    open_ = np.concatenate([close[:1], close[:-1]])
+    time = (np.arange(N_BARS, dtype=np.int64) + _FIRST_DAY) * DAY
+    return BarSeries(time, open_, np.maximum(open_, close), np.minimum(open_, close), close, np.full(N_BARS, 1e6))
+
+
+_FIRST_DAY = 10_957  # 2000-01-01, in days since 1970
+
+
+def _day(row: int) -> date:
+    return datetime.fromtimestamp((_FIRST_DAY + row) * DAY, UTC).date()
+
+
+def settings_of(n_trials: int, n_steps: int, **training: Any) -> AgentSettings:
+    """A small PPO agent with the usual study of three folds and two seeds, unless `training` says otherwise."""
+    return AgentSettings(
+        algorithm="ppo",
+        features=FeatureSpec(FEATURES),
+        rules=MarketRules(half_spread_bps=noise().cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none"),
+        reward=RewardSettings(),
+        training=TrainingSettings(
+            validation=_day(FIRST_VALIDATION), unseen=_day(FIRST_UNSEEN), n_trials=n_trials, n_steps=n_steps, vix="",
+            pruner=NO_PRUNER, **training,
+        ),
+        deploy_checks=DeployChecks(),
+        network=network_of("ppo", {"hidden": [32, 32]}),
+    )  # fmt: skip
+
+
+def carry_out(settings: AgentSettings, seed: int) -> NoiseStudy:
+    """The whole study on bars of their own; trial after trial, each drawn in the knowledge of those before it."""
+    training = settings.training
+    data = prepare(noise_bars(seed), None, settings.features, training.validation, training.unseen)
+    purge = default_purge(settings.features.warm_up)
+    folds = walk_forward(data.training, data.validation, training.n_folds, purge)
+    plan = StudyPlan(
+        seed=seed, n_trials=training.n_trials, n_resources=training.n_parts * training.n_evaluations,
+        space=space_of(settings), sampler=training.sampler, pruner=training.pruner,
+    )  # fmt: skip
+    trials, settled = list[list[list[Part]]](), list[Any]()
+    for number in range(training.n_trials):
+        drawn = Drawn(plan, number, settled)
+        trials.append([
+            [_part(data, fold, settings, drawn.parameters, seed_for(seed, number, again))
+             for again in range(training.n_seeds)]
+            for fold in folds
+        ])  # fmt: skip
+        settled.append(drawn.ended(TrialState.COMPLETE, [trial_value(trials[-1])], {}))
+    values = [trial_value(trial) for trial in trials]
+    returns = [[[part.returns for part in fold] for fold in trial] for trial in trials]
+    return NoiseStudy(trials, judge_study(returns, int(np.argmax(values))))
+
+
+def _part(data: Dataset, fold: Fold, settings: AgentSettings, parameters: dict[str, Any], seed: int) -> Part:
+    own, rest = applied(settings, parameters)
+    lesson = Lesson(
+        dataset=data.refit(fold.training, fold.validation, own.features), settings=own, parameters=rest, seed=seed,
+        training=fold.training, validation=fold.validation, n_steps=own.training.n_steps,
+    )  # fmt: skip
+    result: LessonResult = learn(lesson)
+    equity = result.validation.track.equity
+    sharpe = result.validation.metrics["sharpe_ratio"]
+    return Part(
+        part_score(result.evaluations), float(sharpe) if np.isfinite(sharpe) else 0.0, equity[1:] / equity[:-1] - 1.0
+    )

@@ -1,0 +1,26 @@
+"""Short tasks of the agents' room for the django-q2 cluster, and when they run."""
+
+from datetime import timedelta
+
+from django.utils import timezone
+from django_q.models import Schedule
+
+from agents import queue
+
+
+def advance_queue() -> int:
+    """Begin trainings whose turn has come. Returns: how many begin."""
+    return len(queue.advance())
+
+
+def schedule() -> None:
+    """Have the cluster look every minute; ends of trainings and operators' wishes move the queue at once."""
+    Schedule.objects.get_or_create(
+        name="queue of trainings",
+        defaults={
+            "func": "agents.tasks.advance_queue",
+            "schedule_type": Schedule.MINUTES,
+            "minutes": 1,
+            "next_run": timezone.now() + timedelta(minutes=1),
+        },
+    )
