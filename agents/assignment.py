@@ -6,12 +6,12 @@ from typing import Any
 
 from django.conf import settings as django_settings
 
-from agents import registry
 from agents.configuration import AgentSettings
 from agents.dataset import Dataset
 from agents.drawn import applied
 from agents.folds import Fold, default_purge, walk_forward
 from agents.learning import Lesson
+from agents.run_files import checkpoints_of
 
 
 @dataclass
@@ -66,11 +66,6 @@ class Assignment:
     def logs(self, part: str) -> Path:
         """Where TensorBoard finds a part."""
         return Path(django_settings.LOCAL_DIR) / "tensorboard" / f"run-{self.run_pk}" / part
-
-
-def checkpoints_of(run_pk: int) -> Path:
-    """Folder of a run's checkpoints, which may not exist yet."""
-    return registry.models_dir() / "checkpoints" / f"run-{run_pk}"
 
 
 def folds_of(dataset: Dataset, settings: AgentSettings) -> tuple[Fold, ...]:

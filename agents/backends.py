@@ -10,13 +10,13 @@ import torch
 
 from agents import algorithms
 from agents.algorithms.registry import TPU
-from agents.networks.spec import MLP
+from agents.networks.spec import ANE, LSTM, MLP, RECURRENT, TCN
 from core.database.locations import local_dir
 
 CPU, CUDA = "cpu", "cuda"
 BACKENDS = (CPU, CUDA, TPU)
 # Networks large enough for 16-bit arithmetic to pay; a small MLP is not, and keeps float32.
-LARGE_NETWORKS = ("lstm", "tcn", "ane")
+LARGE_NETWORKS = (LSTM, TCN, ANE, RECURRENT)
 TPU_PACKAGES = ("jax", "sbx")
 # Whose versions decide the last digits there, besides those of every learning.
 TPU_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "sbx-rl", "tfp-nightly")

@@ -131,5 +131,6 @@ BENCHES: dict[str, Callable[[], list[Measurement]]] = {
     "sac": _of("sac_bench", "sac"),
     "dqn": _of("dqn_bench", "dqn"),
     "tune": _of("tune_bench", "tune"),
+    "proof": _of("proof_bench", "proof"),
     **MARKETDATA,
 }

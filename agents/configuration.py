@@ -10,7 +10,7 @@ from agents.networks.spec import NetworkSpec
 from agents.normalisers import HALF_LIFE, ZSCORE, NormaliserChoice
 from agents.own_state import OwnSpec
 from agents.randomise import RandomiseSettings
-from agents.rewards import RewardSettings
+from agents.rewards import RewardSettings, check_rate
 from agents.search import search_space
 from agents.setting_checks import ConfigurationError, check, check_known, is_number, mapping, names_of, part
 from agents.training_settings import EpisodeSettings, TrainingSettings
@@ -118,12 +118,15 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
         randomise=part("randomise", lambda: _randomise(mapping(data, "randomise"))),
     )
     part("training.search", lambda: space_of(settings))
+    part("reward", lambda: check_rate(settings.reward, settings.rules, settings.training.search))
     return settings
 
 
 def space_of(settings: AgentSettings) -> dict[str, dict[str, Any]]:
     """What a study of these settings varies. Raises: ValueError naming a range that makes no sense."""
-    return search_space(settings.algorithm, settings.training.search, settings.features.names, settings.reward)
+    return search_space(
+        settings.algorithm, settings.training.search, settings.features.names, settings.reward, settings.network
+    )
 
 
 def network_of(algorithm: str, values: dict[str, Any]) -> NetworkSpec:
@@ -166,7 +169,7 @@ def demo_configuration(algorithm: str, validation: date, unseen: date) -> dict[s
         reward = RewardSettings(kind="risk_adjusted", volatility=1.0)
     training = TrainingSettings(
         validation=validation, unseen=unseen, n_steps=98_304 if found.on_policy else 16_000, n_evaluations=6,
-        n_folds=2, n_seeds=1,
+        n_trials=6, n_folds=2, n_seeds=1,
     )  # fmt: skip
     return AgentSettings(
         algorithm=algorithm,

@@ -9,12 +9,15 @@ from django.db import transaction
 from agents import plans, queue
 from agents.models import Agent, TrainingPlan, TrainingRun, Trial
 from agents.new_run import RunWish, new_run
+from agents.run_files import forget_files
 from core import jobs
 from core.journal import record
 from core.ledger import cancel_order
-from core.models import JobRow, Order
+from core.models import JobRow, Order, Position
 from core.notices import notify
 from marketdata.models import Subscription
+
+ENDED = (JobRow.State.FINISHED, JobRow.State.FAILED)
 
 
 @transaction.atomic
@@ -56,7 +59,10 @@ def stop(agent: Agent, *, actor: str) -> None:
     # Agent first, then its subscription: its process takes them in this order for every bar.
     agent = Agent.objects.select_for_update().get(pk=agent.pk)
     Subscription.objects.filter(stream=agent.stream, subscriber=agent.name).update(active=False)
-    _wish(agent, JobRow.Desired.STOPPED, "agent.stopped", f"{agent.name} stopped", actor)
+    # Its process is what takes the book through the bars, levels and all.
+    holds = Position.objects.filter(book_id=agent.book_id).exclude(quantity=0).exists()
+    warning = "; its position stays open, and no stop or target closes it until it is started again" if holds else ""
+    _wish(agent, JobRow.Desired.STOPPED, "agent.stopped", f"{agent.name} stopped{warning}", actor)
     _cancel_open_orders(agent, actor)
 
 
@@ -112,12 +118,24 @@ def start_training(
 
 
 def cancel_training(run: TrainingRun, *, actor: str) -> None:
-    """Stop a training; its finished trials stay in the history, no model comes of it. Started again, it goes on."""
+    """End a training for good: its trials stay in the history, what it has learned is lost, no model comes of it.
+
+    Raises: ValueError if it has ended already.
+    """
     with transaction.atomic():
         if queue.waiting().filter(pk=run.pk).exists():
             remove_from_queue(run, actor=actor)
             return
-        _wish_of_run(run, JobRow.Desired.STOPPED, "training.stopped", "stopped", actor)
+        found = TrainingRun.objects.select_for_update().get(pk=run.pk)
+        if found.desired_state == JobRow.Desired.STOPPED or found.state in ENDED:
+            raise ValueError(f"{run} is {_state_of(found)}, so there is nothing to stop")
+        _wish_of_run(run, JobRow.Desired.STOPPED, "training.stopped", "was canceled", actor)
+        found.refresh_from_db()
+        at_rest = found.state == JobRow.State.STOPPED  # no process has it that would end it
+        if at_rest:
+            queue.end_canceled(run)
+    if at_rest:
+        forget_files(run.pk)
     queue.advance()
 
 
@@ -140,7 +158,7 @@ def resume_training(run: TrainingRun, *, actor: str) -> None:
 def stop_and_keep_best(run: TrainingRun, *, actor: str) -> None:
     """End a training now and publish the best of what it has. Raises: ValueError if no trial is done yet."""
     found = TrainingRun.objects.select_for_update().get(pk=run.pk)
-    if found.desired_state == JobRow.Desired.STOPPED:
+    if found.desired_state == JobRow.Desired.STOPPED or found.state in ENDED:
         raise ValueError(f"{run} is not at work, so there is nothing to keep")
     if not found.trials.filter(state=Trial.State.DONE).exists():
         raise ValueError(f"{run} has no finished trial yet, so there is nothing to keep; wait for one, or stop the run")
@@ -183,8 +201,17 @@ def start_plan(
 
 def _must_be_wanted(run: TrainingRun, desired: str, verb: str) -> None:
     found = TrainingRun.objects.select_for_update().get(pk=run.pk)
-    if found.desired_state != desired or found.state in (JobRow.State.FINISHED, JobRow.State.FAILED):
-        raise ValueError(f"{run} is {found.get_state_display()}, so there is nothing to {verb}")
+    if found.desired_state != desired or found.state in ENDED:
+        raise ValueError(f"{run} is {_state_of(found)}, so there is nothing to {verb}")
+
+
+def _state_of(run: TrainingRun) -> str:
+    """The state in words; the wish where the process has yet to follow it."""
+    if run.state in ENDED:
+        return str(run.get_state_display())
+    if run.desired_state == JobRow.Desired.STOPPED:
+        return "waiting in the queue" if run.queued else "stopped"
+    return "paused" if run.desired_state == JobRow.Desired.PAUSED else "at work"
 
 
 def _wish_of_run(run: TrainingRun, desired: str, kind: str, done: str, actor: str) -> None:

@@ -68,12 +68,24 @@ def reasons(decision: Decision) -> dict[str, Any]:
     return {
         "order": order,
         "fills": list(Fill.objects.filter(order=order).order_by("time", "id")) if order else [],
+        "looked_at": looked_at(decision.rationale.get("attention", [])),
         "largest": max((abs(row.get("contribution", 0)) for row in contributions), default=1) or 1,
         "steps": [(label, decision.latency_ms[name]) for name, label in STEPS.items() if name in decision.latency_ms],
         "headline": headline(decision, order),
         "earlier": same_agent.filter(time__lt=decision.time).order_by("-time").first(),
         "later": same_agent.filter(time__gt=decision.time).order_by("time").first(),
     }
+
+
+def looked_at(attention: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The bars a transformer looked at: when, its share, and the share beside the largest; most looked at first."""
+    largest = max((row["share"] for row in attention), default=0.0) or 1.0
+    return [{"when": _ago(row["bars_ago"]), "share": row["share"], "of_largest": row["share"] / largest}
+        for row in attention]  # fmt: skip
+
+
+def _ago(n_bars: int) -> str:
+    return {0: "this bar", 1: "1 bar ago"}.get(n_bars, f"{n_bars} bars ago")
 
 
 def headline(decision: Decision, order: Order | None) -> tuple[str, str]:

@@ -5,11 +5,11 @@ from typing import Any
 
 from agents.configuration import AgentSettings
 from agents.features import CATALOGUE, FeatureSpec
+from agents.networks.spec import NetworkSpec
 from agents.rewards import RewardSettings
-from agents.search import DEPTH, DROP, NOTHING, PENALTIES, WEIGHT
+from agents.search import DEPTH, DROP, NETWORK, NOTHING, PENALTIES, PENALTY, WEIGHT, WIDTH, WINDOW
 
-WIDTH, PENALTY = "width", "penalty"
-APPLIED = (WIDTH, DEPTH, PENALTY, DROP)
+APPLIED = (WIDTH, DEPTH, NETWORK, WINDOW, PENALTY, DROP)
 
 
 def applied(settings: AgentSettings, parameters: dict[str, Any]) -> tuple[AgentSettings, dict[str, Any]]:
@@ -17,7 +17,7 @@ def applied(settings: AgentSettings, parameters: dict[str, Any]) -> tuple[AgentS
     settings = replace(
         settings,
         features=_without(settings.features, str(parameters.get(DROP, NOTHING))),
-        network=replace(settings.network, hidden=_hidden(settings.network.hidden, parameters)),
+        network=_network(settings.network, parameters),
         reward=_reward(settings.reward, parameters),
     )
     rest = {name: value for name, value in parameters.items() if name not in APPLIED and not name.startswith(WEIGHT)}
@@ -27,6 +27,17 @@ def applied(settings: AgentSettings, parameters: dict[str, Any]) -> tuple[AgentS
 def _without(features: FeatureSpec, group: str) -> FeatureSpec:
     names = tuple(name for name in features.names if CATALOGUE[name].group != group)
     return FeatureSpec(names) if names else features
+
+
+def _network(network: NetworkSpec, parameters: dict[str, Any]) -> NetworkSpec:
+    kind = str(parameters.get(NETWORK, network.kind))
+    return replace(
+        network,
+        kind=kind,
+        hidden=_hidden(network.hidden, parameters),
+        window=int(parameters.get(WINDOW, network.window)),
+        options=network.options if kind == network.kind else {},  # another kind has others
+    )
 
 
 def _hidden(hidden: tuple[int, ...], parameters: dict[str, Any]) -> tuple[int, ...]:

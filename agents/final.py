@@ -2,14 +2,13 @@
 
 import json
 import logging
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agents import learning, registry
-from agents.assignment import Assignment, checkpoints_of, final_part
+from agents.assignment import Assignment, final_part
 from agents.learning import Progress, TrainingDiverged
 from agents.models import Trial
 from agents.policy import PolicyFileError, ServedPolicy
@@ -137,13 +136,6 @@ class FinalLearnings:
 
     def _weights(self, number: int) -> Path:
         return _folder() / f"run-{self.assignment.run_pk}-final-{number}.safetensors"
-
-
-def forget_files(run_pk: int) -> None:
-    """Remove what a run kept until its version was published."""
-    for path in _folder().glob(f"run-{run_pk}-*"):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(checkpoints_of(run_pk), ignore_errors=True)
 
 
 def _folder() -> Path:

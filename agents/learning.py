@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 NEVER_TRADED = -1.0  # score of a policy without a single fill: worse than earning nothing
 SECONDS_BETWEEN_REPORTS = 0.5
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+# A round that takes longer than the first is asked within, as often as the second, whether it is to go on.
+SECONDS_OF_A_ROUND, SECONDS_BETWEEN_WISHES = 1.0, 0.25
 MOST_TIME_FOR_CHECKPOINTS = 0.05  # share of a learning's time that writing them may take
 POINTS_IN_LOG = 200  # of TensorBoard, per learning
 
@@ -59,8 +61,10 @@ def learn(
 ) -> LessonResult:
     """Carry a lesson out, from its checkpoint if there is one. Returns: the best evaluation.
 
-    on_progress: called at the start and then at most twice a second; wish: asked after every round; checkpoint: file
-    that is written every few seconds and at every evaluation, and left there at the end; logs: folder for TensorBoard.
+    on_progress: called at the start and then at most twice a second; wish: asked after every round, and within one that
+    takes long, which is then dropped: a learning paused there goes on from its last checkpoint. checkpoint: file that
+    is written every few seconds and at every evaluation, and left there at the end; logs: folder for TensorBoard.
+    A checkpoint or log that cannot be written ends nothing: a note of the progress says so.
     Raises: TrainingPaused, TrainingStopped; TrainingDiverged naming what became NaN, the last good checkpoint stays;
     BackendMissing.
     """
@@ -99,10 +103,10 @@ class _Learning:
         self.scores: list[float] = []
         self.best: tuple[float, ServedPolicy] | None = None
         self.validation: BacktestResult | None = None  # of the best; looked at again after a resume
-        self.pruned, self.note = False, ""
+        self.pruned, self.unsaved, self.note = False, False, ""
         self.learner: Learner | None = None
         self.log: ScalarLog = open_log(None)
-        self.reported = self.started = self.saved = time.monotonic()
+        self.reported = self.started = self.saved = self.asked = time.monotonic()
         self.between_checkpoints = SECONDS_BETWEEN_CHECKPOINTS
 
     @property
@@ -111,24 +115,31 @@ class _Learning:
 
     def open(self, logs: Path | None) -> None:
         """Make the learner and bring it to where the checkpoint says."""
-        self.learner = make_learner(self.lesson)
+        self.learner = make_learner(self.lesson, self._pulse)
         if self.path is not None and self.path.exists():
             try:
                 self._restore(checkpoints.read(self.path, self.fingerprint))
-            except (CheckpointUnusable, ValueError, KeyError) as error:
+            except (CheckpointUnusable, OSError, ValueError, KeyError) as error:
                 self._start_anew(str(error))
         self.first_step, self.started = self.steps_done, time.monotonic()
         self.points_at = self.first_step * POINTS_IN_LOG // self.lesson.n_steps
         self.tally, self.points = Tally(self.first_step), Tally(self.first_step)
-        self.log = open_log(logs, self.first_step)
+        try:
+            self.log = open_log(logs, self.first_step)
+        except OSError as error:
+            self._note(f"TensorBoard's log cannot be written: {error}")
         self._tell(force=True)
 
     def _start_anew(self, reason: str) -> None:
-        self.note = f"Learning starts anew: {reason}"
-        logger.warning("%s", self.note)
+        self._note(f"Learning starts anew: {reason}")
         self.scores, self.best, self.pruned = [], None, False
         self.close()
-        self.learner = make_learner(self.lesson)
+        self.learner = make_learner(self.lesson, self._pulse)
+
+    def _note(self, words: str) -> None:
+        """Tell a person, with the next progress."""
+        self.note = f"{self.note}; {words}" if self.note else words
+        logger.warning("%s", words)
 
     def _restore(self, found: Checkpoint) -> None:
         assert self.learner is not None
@@ -143,6 +154,7 @@ class _Learning:
         assert self.learner is not None
         while self.steps_done < self.lesson.n_steps and not self.pruned:
             self._obey()
+            self.asked = time.monotonic() + SECONDS_OF_A_ROUND - SECONDS_BETWEEN_WISHES
             report = self.learner.advance()
             self.tally.add(report)
             self._log(report)
@@ -161,6 +173,18 @@ class _Learning:
             raise TrainingPaused(f"paused after {self.steps_done} steps")
         if wanted == STOP:
             raise TrainingStopped(f"stopped after {self.steps_done} steps")
+
+    def _pulse(self) -> None:
+        """Within a round: obey if it takes long. What it has learned is lost, the checkpoint is from before it."""
+        now = time.monotonic()
+        if now - self.asked < SECONDS_BETWEEN_WISHES:
+            return
+        self.asked = now
+        wanted = self.wish()
+        if wanted == PAUSE:
+            raise TrainingPaused(f"paused within a round after {self.steps_done} steps")
+        if wanted == STOP:
+            raise TrainingStopped(f"stopped within a round after {self.steps_done} steps")
 
     def _due(self) -> int:
         """How many evaluations are due by now and not yet made."""
@@ -221,7 +245,14 @@ class _Learning:
             "scores": self.scores, "pruned": self.pruned, "best_score": self.best[0] if self.best else None,
             "steps_done": self.steps_done,
         }  # fmt: skip
-        checkpoints.write(self.path, Checkpoint(arrays, about), self.fingerprint)
+        try:
+            checkpoints.write(self.path, Checkpoint(arrays, about), self.fingerprint)
+        except OSError as error:  # what is being learned is worth more
+            if not self.unsaved:
+                self._note(f"No checkpoint can be written: {error}")
+            self.unsaved = True
+        else:
+            self.unsaved = False
         self.saved = time.monotonic()
         took = self.saved - began
         self.between_checkpoints = max(SECONDS_BETWEEN_CHECKPOINTS, took / MOST_TIME_FOR_CHECKPOINTS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from agents import algorithms, backends
@@ -12,12 +13,14 @@ from agents.configuration import AgentSettings
 from agents.dataset import Dataset
 from agents.env_config import EnvConfig
 from agents.folds import Rows
-from agents.learners.checkpoint import fingerprint
+from agents.learners.checkpoint import code_fingerprint, fingerprint
 from agents.networks.spec import HeadSpec, NetworkSpec
 from agents.policy import ServedPolicy
 from agents.randomise import synthetic_markets
 
 GO, PAUSE, STOP = "go", "pause", "stop"
+# Where the desk's own learning code begins; algorithms are found by looking into their folder.
+CODE = (Path(__file__), Path(__file__).with_name("learning.py"), Path(__file__).with_name("algorithms"))
 # Whose versions decide the last digits; another one and a checkpoint is not gone on from.
 LIBRARIES = ("torch", "numpy", "numba", "stable-baselines3", "sb3-contrib")
 
@@ -45,7 +48,7 @@ class Lesson:
     backend: str = backends.CPU
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of all of it and of the libraries: a checkpoint of another one is not gone on from."""
+        """SHA-256 (hex) of it, the libraries and the desk's code: from a checkpoint of another one nothing goes on."""
         data = self.dataset
         return fingerprint(
             {
@@ -59,6 +62,7 @@ class Lesson:
                 "start_cash": self.start_cash,
                 "n_steps": self.n_steps,
                 "backend": self.backend,
+                "code": code_fingerprint(*CODE),
                 "libraries": {name: version(name) for name in (*LIBRARIES, *backends.libraries(self.backend))},
             }
         )
@@ -96,8 +100,11 @@ Judge = Callable[[int, float], bool]  # (evaluation number, score) -> whether to
 Wish = Callable[[], str]  # go, pause or stop
 
 
-def make_learner(lesson: Lesson) -> Learner:
-    """The algorithm's learner on the training rows; same lesson, same numbers on one thread."""
+def make_learner(lesson: Lesson, pulse: Callable[[], None] = lambda: None) -> Learner:
+    """The algorithm's learner on the training rows; same lesson, same numbers on one thread.
+
+    pulse: called many times within a round; what it raises ends the round.
+    """
     settings, data, rows = lesson.settings, lesson.dataset, lesson.training
     network = settings.network.for_features(data.spec.names)
     length = settings.episodes.length or settings.training.episode_length
@@ -126,6 +133,7 @@ def make_learner(lesson: Lesson) -> Learner:
 
     request = LearnerRequest(
         markets=(data.market, *paths), config=config, network=network, settings=settings,
-        parameters=lesson.parameters, seed=lesson.seed, n_steps=lesson.n_steps, backend=lesson.backend, build=build,
+        parameters=lesson.parameters, seed=lesson.seed, n_steps=lesson.n_steps, backend=lesson.backend, pulse=pulse,
+        build=build,
     )  # fmt: skip
     return algorithms.get(settings.algorithm).make(request)

@@ -39,6 +39,7 @@ from risk.gate import Verdict
 logger = logging.getLogger(__name__)
 
 MOST_COUNTED_BEHIND = 100
+HAD_TO_CLOSE = "Its position had to be closed, whatever it chose."
 
 
 class StoppedMeanwhileError(Exception):
@@ -194,6 +195,8 @@ class BarLoop:
             memory=thought.memory,
             mask=thought.mask,
         )
+        if thought.held != 0.0 and (wish.forced or wish.closing_on_kill):
+            rationale["sentence"] = f"{HAD_TO_CLOSE} {rationale['sentence']}"
         rationale["checks"] = [vars(check) for check in verdict.checks]
         watch.lap("explanation")
         decision = self._store(bar, thought, wish, verdict, rationale, watch)

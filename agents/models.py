@@ -117,7 +117,7 @@ class TrainingRun(JobRow):
         default=False, help_text="An operator asked to stop and to publish the best version found so far."
     )
     plan = models.ForeignKey(TrainingPlan, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
-    queued = models.BooleanField(default=False, help_text="Waits for its turn; begins when no other training runs.")
+    queued = models.BooleanField(default=False, help_text="Waits for its turn; begins when a place is free.")
     position = models.IntegerField(default=0, help_text="Place among the waiting; the lowest comes first.")
     not_before = models.DateTimeField(null=True, blank=True)
     reason = models.CharField(max_length=120, blank=True, help_text="Why it was asked for, in a few words.")

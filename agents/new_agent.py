@@ -12,6 +12,7 @@ from agents.agent_settings import settings_of
 from agents.configuration import demo_configuration
 from agents.models import Agent, AgentConfiguration
 from core.models import Account, Book, Instrument
+from core.simulation.fees import load_fees
 from core.simulation.rules import MarketRules
 from marketdata import control as stream_control
 from marketdata.features.catalogue import CATALOGUE
@@ -21,10 +22,6 @@ from risk.models import Limits
 
 # Shares of the bars: training up to the first, validation up to the second, the rest unseen.
 SPLIT = (0.6, 0.8)
-COMMISSION_BPS = {
-    Instrument.AssetClass.CRYPTO: 10.0,
-    Instrument.AssetClass.INDEX: 1.0,
-}
 
 
 class NewAgentError(ValueError):
@@ -109,9 +106,9 @@ def first_settings(algorithm: str, instrument: Instrument, validation: date, uns
         # Without volume a share of it would be nothing, and nothing would ever trade.
         participation=rules.participation if instrument.has_volume else 0.0,
     )
-    commission = COMMISSION_BPS.get(Instrument.AssetClass(instrument.asset_class))
+    commission = load_fees().values.get(instrument.asset_class)
     if commission is not None:
-        rules = replace(rules, schedule="bps", commission_bps=commission)
+        rules = replace(rules, schedule="bps", commission_bps=commission.bps)
     if instrument.settled_daily:
         rules = replace(rules, schedule="ibkr_futures", settled_daily=True)
     data["rules"] = rules.to_dict()

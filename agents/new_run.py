@@ -11,6 +11,7 @@ from agents.configuration import ConfigurationError
 from agents.models import Agent, AgentConfiguration, TrainingRun
 from agents.reconfigure import add_configuration
 from agents.run_settings import settings_of_run
+from agents.training_backends import unfit
 from agents.training_settings import BACKENDS
 
 LARGEST_SEED = 2**31 - 1
@@ -46,6 +47,9 @@ def new_run(agent: Agent, wish: RunWish, *, actor: str) -> TrainingRun:
     able = algorithms.get(settings.algorithm)
     if run.backend not in able.backends:
         raise ConfigurationError(f"backend: {able.label} runs on {', '.join(able.backends)}, not on {run.backend}")
+    line = unfit(run.backend, settings.network.kind)
+    if line:
+        raise ConfigurationError(f"backend: {line.rstrip('.')}; the network is {settings.network.kind}")
     run.save()
     return run
 

@@ -1,13 +1,17 @@
 """What a finished run publishes: one version, proven by its one look at the unseen period, deployed if all is well."""
 
+from typing import Any
+
 from django.db import transaction
 
 from agents import evidence, registry
 from agents.assignment import Assignment
-from agents.backtest import BacktestResult, jsonable, run_backtest
+from agents.backtest import PERIODS_PER_YEAR, BacktestResult, jsonable, run_backtest
 from agents.final import Learned
 from agents.models import Backtest, ModelVersion, TrainingRun, Trial
 from agents.policy import ServedPolicy
+from agents.skill import judge_sharpes
+from agents.skill_words import skill_words
 from core.models import Account
 
 PERIODS = (Backtest.Period.VALIDATION, Backtest.Period.UNSEEN)
@@ -24,6 +28,19 @@ def backtest(assignment: Assignment, policy: ServedPolicy, period: str) -> Backt
     )  # fmt: skip
 
 
+def skill_of(run: TrainingRun, assignment: Assignment, best: Trial) -> dict[str, Any]:
+    """What the best of a study's trials is worth against luck, with `words`, one sentence.
+
+    Trials that ended early were tries as well. A trial's value is the median over folds and seeds of yearly Sharpe
+    ratios after costs.
+    """
+    per_bar = PERIODS_PER_YEAR**-0.5
+    values = [float(value) * per_bar for value in run.trials.values_list("value", flat=True) if value is not None]
+    n_bars = sum(len(fold.validation) for fold in assignment.folds)
+    found = judge_sharpes(float(best.value or 0.0) * per_bar, values, n_bars).to_dict()
+    return {**found, "words": skill_words(found, PERIODS_PER_YEAR)}
+
+
 @transaction.atomic
 def publish(run: TrainingRun, assignment: Assignment, trial: Trial, learned: Learned) -> ModelVersion:
     """Register, prove and, if all is well and only paper is at stake, deploy: all or nothing."""
@@ -36,7 +53,10 @@ def publish(run: TrainingRun, assignment: Assignment, trial: Trial, learned: Lea
         parameters=trial.parameters,
         metrics={
             "validation": jsonable(validation.metrics), "unseen": jsonable(unseen.metrics),
-            "study": {"trial": trial.number, "value": trial.value, "objectives": trial.objectives, **learned.how},
+            "study": {
+                "trial": trial.number, "value": trial.value, "objectives": trial.objectives, **learned.how,
+                "skill": skill_of(run, assignment, trial),
+            },
         },
         study_name=run.study_name,
     )  # fmt: skip

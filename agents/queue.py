@@ -115,6 +115,12 @@ def remove(run: TrainingRun) -> None:
     _take_out(run, "Removed from the queue")
 
 
+def end_canceled(run: TrainingRun) -> None:
+    """Write that a run was ended for good by an operator."""
+    values = {"phase": "Canceled", "finished_at": timezone.now(), "eta_seconds": None}
+    TrainingRun.objects.filter(pk=run.pk).update(**values)
+
+
 def _take_out(run: TrainingRun, phase: str) -> None:
     values = {"queued": False, "phase": phase, "finished_at": timezone.now()}
     TrainingRun.objects.filter(pk=run.pk).update(**values)

@@ -1,5 +1,6 @@
 """What an agent is paid for one bar, from the kernel's components. One formula for training, backtest and live."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from math import isfinite
 from typing import Any, Self
@@ -8,6 +9,7 @@ import numpy as np
 
 from core.simulation import kernel
 from core.simulation.compiled import compiled, inlined
+from core.simulation.rules import MarketRules
 
 KINDS = ("net_return", "risk_adjusted")
 RISK_ADJUSTED = "risk_adjusted_return"
@@ -20,6 +22,8 @@ assert tuple(kernel.REWARD_COMPONENTS.values()) == tuple(range(_N_KERNEL)), "com
 # Places of RewardSettings.as_array(); the weight of a component other than the first part stands at 1 + its place.
 _KIND, _FLOOR = 0, 1 + _N_KERNEL
 N_WEIGHTS = _FLOOR + 1
+# Parts of the reward that are always 0 without a rate of their running moments.
+NEED_RATE = ("differential_sharpe", "differential_downside")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,20 @@ class RewardSettings:
         if unknown:
             raise ValueError(f"unknown reward settings {', '.join(unknown)}; remove them or correct their spelling")
         return cls(**values)
+
+
+def check_rate(settings: RewardSettings, rules: MarketRules, search: Mapping[str, Any] | None = None) -> None:
+    """Refuse a weight of a differential ratio while the ratios are switched off: it would weigh nothing.
+
+    search: what a study varies, weights as reward_..., see agents/search.py. Raises: ValueError saying what to set.
+    """
+    varied = search or {}
+    wanted = [name for name in NEED_RATE if getattr(settings, name) or varied.get(f"reward_{name}", 0) != 0]
+    if wanted and rules.sharpe_rate == 0:
+        raise ValueError(
+            f"a weight of {' and '.join(wanted)} does nothing while rules.sharpe_rate is 0; "
+            "set rules.sharpe_rate, such as 0.01, or take the weight away"
+        )
 
 
 @inlined

@@ -12,8 +12,6 @@ def settings_of_run(run: TrainingRun) -> AgentSettings:
     """Settings of a run. Raises: ConfigurationError naming the setting that is wrong."""
     settings = settings_of(run.agent, run.configuration.data)
     training = settings.training
-    if run.mode == TrainingRun.Mode.TEST:
-        training = training.for_test()
     asked: dict[str, Any] = {"backend": run.backend}
     if run.n_trials:
         asked["n_trials"] = run.n_trials
@@ -21,4 +19,7 @@ def settings_of_run(run: TrainingRun) -> AgentSettings:
         asked["n_workers"] = run.n_workers
     if run.max_minutes:
         asked["max_minutes"] = run.max_minutes
-    return replace(settings, training=replace(training, **asked))
+    training = replace(training, **asked)
+    if run.mode == TrainingRun.Mode.TEST:
+        training = training.for_test()  # last, so that nothing asked for makes a test long
+    return replace(settings, training=training)

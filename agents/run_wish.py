@@ -13,8 +13,8 @@ ASK_EVERY_SECONDS = 0.5
 class OperatorsWish:
     """go; pause, with what is under way kept; or stop, because the best so far is to be published.
 
-    ending: whether this process has been told to end; the row is read at most twice a second. A run that is to be
-    stopped for good is only paused here: started again later, it goes on where it was.
+    ending: whether this process has been told to end; the row is read at most twice a second. A run that is
+    canceled is told to pause, so that no version is made; the run's own process then ends it for good.
     """
 
     def __init__(self, run_pk: int, ending: Callable[[], bool]) -> None:

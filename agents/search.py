@@ -6,19 +6,21 @@ from typing import Any
 
 from agents import algorithms
 from agents.features import CATALOGUE
+from agents.networks.spec import MAX_LAYERS, MAX_WINDOW, MLP, RECURRENT, NetworkSpec
 from agents.rewards import RewardSettings
-from agents.setting_checks import is_number
+from agents.setting_checks import is_number, is_whole
 
+WIDTH, PENALTY = "width", "penalty"
 # A range is {"low", "high"} with optional "log" and "whole", or {"choices"}. An algorithm's own come first.
 COMMON: dict[str, dict[str, Any]] = {
     "learning_rate": {"low": 1e-4, "high": 1e-3, "log": True},
-    "width": {"choices": [16, 32, 64]},  # of every layer of the network's body
-    "penalty": {"low": 0.5, "high": 2.0, "log": True},  # multiplies the reward's weights of drawdown, volatility, cost
+    WIDTH: {"choices": [16, 32, 64]},  # of every layer of the network's body
+    PENALTY: {"low": 0.5, "high": 2.0, "log": True},  # multiplies the reward's weights of drawdown, volatility, cost
 }
 PENALTIES = ("drawdown", "volatility", "cost")
-# A weight of the reward itself, such as reward_holding: varied only where the settings give it a range.
-WEIGHT = "reward_"
-DEPTH = "depth"  # layers of the body: varied only where the settings give it a range
+# Varied only where the settings give them a range: a weight of the reward itself, such as reward_holding; layers of
+# the body; the network's kind and how many bars it looks at.
+WEIGHT, DEPTH, NETWORK, WINDOW = "reward_", "depth", "network", "window"
 # Which group of features the network does without.
 DROP, NOTHING = "drop", "nothing"
 
@@ -28,26 +30,43 @@ def search_space(
     replacements: dict[str, Any],
     features: Iterable[str] = (),
     reward: RewardSettings | None = None,
+    network: NetworkSpec | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The ranges of a study, with those of the settings in their place. A single value fixes a parameter.
 
     features: names of the agent's, whose groups may be dropped one at a time; reward: without any penalty there is
-    nothing to multiply. Raises: ValueError naming a parameter that is unknown or whose range makes no sense.
+    nothing to multiply; network: widths that are not the usual ones are kept, unless `replacements` varies the width.
+    Raises: ValueError naming a parameter that is unknown or whose range makes no sense.
     """
-    space = COMMON | algorithms.get(algorithm).space
+    usual, limits = COMMON | algorithms.get(algorithm).space, on_request(algorithm)
+    space = dict(usual)
     if reward is not None and not any(getattr(reward, name) for name in PENALTIES):
-        space.pop("penalty")
+        space.pop(PENALTY)
+    if network is not None and network.hidden != NetworkSpec().hidden:
+        space.pop(WIDTH)
     groups = groups_of(features)
     if len(groups) > 1:
-        space[DROP] = {"choices": [NOTHING, *groups]}
-    on_request = {DEPTH, *(WEIGHT + name for name in reward_weights())}
+        space[DROP] = usual[DROP] = {"choices": [NOTHING, *groups]}
     for name, wanted in replacements.items():
-        if name == "penalty" and name not in space:
+        if name == PENALTY and name not in space:
             continue  # nothing to multiply, so whatever is wished makes no difference
-        if name not in space and name not in on_request:
-            raise ValueError(f"unknown parameter {name!r}; known: {', '.join((*space, *sorted(on_request)))}")
-        space[name] = _checked(name, wanted, space.get(name, {}))
+        if name not in usual and name not in limits:
+            raise ValueError(f"unknown parameter {name!r}; known: {', '.join((*usual, *sorted(limits)))}")
+        space[name] = _checked(name, wanted, usual.get(name, {}), limits.get(name, {}))
+    _check_window(space, network or NetworkSpec())
     return space
+
+
+def on_request(algorithm: str) -> dict[str, dict[str, Any]]:
+    """What a study varies only where the settings say so, each with its limits."""
+    found = algorithms.get(algorithm)
+    return {
+        **found.optional,
+        DEPTH: {"low": 1, "high": MAX_LAYERS, "whole": True},
+        NETWORK: {"choices": list(found.networks)},
+        WINDOW: {"low": 1, "high": MAX_WINDOW, "whole": True},
+        **{WEIGHT + name: {} for name in reward_weights()},
+    }
 
 
 def groups_of(features: Iterable[str]) -> list[str]:
@@ -72,29 +91,49 @@ def _draw(trial: Any, name: str, span: dict[str, Any]) -> Any:
     return draw(name, span["low"], span["high"], log=bool(span.get("log", False)))
 
 
-def _checked(name: str, wanted: Any, usual: dict[str, Any]) -> dict[str, Any]:
-    """The range that a setting asks for. usual: the range it replaces."""
-    words = {choice for choice in usual.get("choices", ()) if isinstance(choice, str)}
-    if wanted in words if isinstance(wanted, str) else _value(name, wanted):
+def _checked(name: str, wanted: Any, usual: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    """The range that a setting asks for. usual: the range it replaces; limits: what its values must lie within."""
+    words = {choice for choice in (usual | limits).get("choices", ()) if isinstance(choice, str)}
+
+    def good(value: Any) -> bool:
+        return value in words if isinstance(value, str) or words else _value(name, value, limits)
+
+    if isinstance(wanted, str | int | float) and good(wanted):
         return {"choices": [wanted]}
     if isinstance(wanted, dict):
         choices, low, high = wanted.get("choices"), wanted.get("low"), wanted.get("high")
-        if isinstance(choices, list) and choices:
-            good = [choice in words if isinstance(choice, str) else _value(name, choice) for choice in choices]
-            if all(good):
-                return {"choices": choices}
+        if isinstance(choices, list) and choices and all(isinstance(x, str | int | float) and good(x) for x in choices):
+            return {"choices": choices}
         log = bool(wanted.get("log", False))
-        ends = _value(name, low) and _value(name, high)
-        if ends and 0 <= float(low or 0) <= float(high or 0) and not (log and not low):
-            whole = bool(wanted.get("whole", usual.get("whole", False)))
+        if not words and good(low) and good(high) and float(low or 0) <= float(high or 0) and not (log and not low):
+            whole = bool(wanted.get("whole", (usual | limits).get("whole", False)))
             return {"low": low, "high": high, "log": log, "whole": whole}
-    expected = f"one of {', '.join(sorted(words))}, or choices of them" if words else _RANGE
-    raise ValueError(f"{name}: got {wanted!r}, expected {expected}")
+    raise ValueError(f"{name}: got {wanted!r}, expected {_expected(words, limits)}")
 
 
-_RANGE = 'a number, {"low": 0.1, "high": 0.5} above 0, or {"choices": [...]}'
+def _expected(words: set[str], limits: dict[str, Any]) -> str:
+    if words:
+        return f"one of {', '.join(sorted(words))}, or choices of them"
+    if "low" not in limits:
+        return 'a number, {"low": 0.1, "high": 0.5} above 0, or {"choices": [...]}'
+    kind = "a whole number" if limits.get("whole") else "a number"
+    return f"{kind} from {limits['low']:g} to {limits['high']:g}, a range of low and high within, or choices of them"
 
 
-def _value(name: str, value: Any) -> bool:
+def _value(name: str, value: Any, limits: dict[str, Any]) -> bool:
+    if not is_number(value) or (limits.get("whole") and not is_whole(value, 1)):
+        return False
+    if "low" in limits:
+        return bool(limits["low"] <= value <= limits["high"])
     # Weights may be 0, which switches a part off; nothing else may.
-    return is_number(value) and (value > 0 or (value == 0 and name.startswith(WEIGHT)))
+    return bool(value > 0 or (value == 0 and name.startswith(WEIGHT)))
+
+
+def _check_window(space: dict[str, dict[str, Any]], network: NetworkSpec) -> None:
+    """Raises: ValueError where a network that reads the last bars would be given one bar."""
+    reading = [kind for kind in space.get(NETWORK, {}).get("choices", ()) if kind not in (MLP, RECURRENT)]
+    if reading and WINDOW not in space and network.window == 1:
+        raise ValueError(
+            f"network: {', '.join(reading)} reads the last bars, but network.window is 1; set it, such as to 32, or "
+            'let the study vary it: "window": {"choices": [8, 16, 32]}'
+        )

@@ -6,6 +6,7 @@ Source: Bailey and Lopez de Prado, "The Deflated Sharpe Ratio", Journal of Portf
 those of the package jsharpe.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import jsharpe
 import numpy as np
 from scipy import stats
 
+SPREAD_OF_MEDIANS = math.pi / 2  # variance of a median as a multiple of the mean's, for normal numbers
 SURE_ENOUGH = 0.95  # chance above which a study may speak of skill
 MIN_BARS = 20
 
@@ -63,6 +65,29 @@ def judge(returns: np.ndarray, trial_sharpes: np.ndarray) -> Skill:
         gamma4=float(stats.kurtosis(returns, fisher=False)),
     )  # fmt: skip
     return Skill(sharpe, float(luck), float(chance), len(sharpes), n_bars)
+
+
+def judge_sharpes(best: float, trials: Sequence[float], n_bars: int) -> Skill:
+    """The skill of the best trial, where only the trials' Sharpe ratios are known.
+
+    best: Sharpe ratio per bar of the trial that was chosen, the median over folds; trials: the same of every trial,
+    the best one's included; n_bars: validation bars of all folds together. A median says as much as a mean over
+    2 / pi times as many bars; repetitions with other seeds saw the same bars and add none. Without the returns
+    themselves they are taken to be normal.
+    Raises: ValueError for fewer than MIN_BARS bars, no trials, or numbers that are not finite.
+    """
+    sharpes = np.asarray(trials, dtype=float)
+    if n_bars < MIN_BARS:
+        raise ValueError(f"n_bars is {n_bars}, expected at least {MIN_BARS}")
+    if sharpes.ndim != 1 or len(sharpes) == 0 or not np.isfinite([best, *sharpes]).all():
+        raise ValueError(f"got best {best} of {sharpes.shape} trials, expected one finite Sharpe ratio per trial")
+    n_seen = n_bars / SPREAD_OF_MEDIANS
+    luck = 0.0
+    if len(sharpes) > 1:
+        luck = jsharpe.expected_maximum_sharpe_ratio(len(sharpes), max(float(np.var(sharpes)), 1.0 / n_seen))
+    # The variance under luck, of normal returns: (1 + luck^2 / 2) / T, as in `judge` with skewness 0 and kurtosis 3.
+    chance = jsharpe.probabilistic_sharpe_ratio(best, luck, variance=(1.0 + luck**2 / 2.0) / n_seen)
+    return Skill(float(best), float(luck), float(chance), len(sharpes), n_bars)
 
 
 def judge_study(trials: Sequence[Sequence[Sequence[np.ndarray]]], best: int) -> Skill:

@@ -17,12 +17,15 @@ from optuna.trial import FrozenTrial, TrialState
 from agents.search import suggest
 from agents.training_settings import HYPERBAND, MEDIAN, NSGA2
 
-SMALLEST_LAG = 4  # workers that can be busy at once; more trials allow more
-TRIALS_PER_LAG = 8
+SMALLEST_LAG, LARGEST_LAG = 2, 16  # workers that can be busy at once; more trials allow more
+TRIALS_PER_LAG = 4
 RANDOM_TRIALS = 10  # before the sampler has anything to learn from; fewer in small studies
-SMALLEST_POPULATION, LARGEST_POPULATION = 4, 50
+USUAL_POPULATION, LARGEST_POPULATION = 4, 50
 REDUCTION = 3  # of Hyperband: a third goes on
 RUNGS = 9  # Hyperband's first look at a trial comes after a ninth of it
+# Hyperband shares its trials out among three brackets that learn nothing of each other. In a smaller study that would
+# leave each too few to learn from, so it has one: trials are looked at after a third.
+TRIALS_FOR_BRACKETS = 27
 DRAW = 1_000_001  # apart from the seeds of learnings
 # The aims of a study of several, and whether more is better.
 AIMS: dict[str, Literal["maximize", "minimize"]] = {
@@ -46,7 +49,7 @@ class StudyPlan:
     @property
     def lag(self) -> int:
         """How many trials before n trial n does not look at; as many can run at once."""
-        return max(SMALLEST_LAG, self.n_trials // TRIALS_PER_LAG)
+        return min(max(self.n_trials // TRIALS_PER_LAG, SMALLEST_LAG), LARGEST_LAG)
 
     @property
     def directions(self) -> list[Literal["maximize", "minimize"]]:
@@ -117,13 +120,20 @@ class Drawn:
 def _sampler(plan: StudyPlan, number: int) -> optuna.samplers.BaseSampler:
     seed = seed_for(plan.seed, DRAW, number)
     if plan.sampler == NSGA2:
-        size = min(max(plan.n_trials // 4, SMALLEST_POPULATION), LARGEST_POPULATION)
-        return optuna.samplers.NSGAIISampler(population_size=size, seed=seed)
+        return optuna.samplers.NSGAIISampler(population_size=population(plan.n_trials), seed=seed)
     n_random = min(RANDOM_TRIALS, max(plan.n_trials // 4, 2))
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=n_random)
 
 
+def population(n_trials: int) -> int:
+    """Trials of a generation of NSGA-II: a quarter of all, in a small study fewer, so that there is a second one."""
+    return min(max(n_trials // 4, min(USUAL_POPULATION, n_trials // 2), 2), LARGEST_POPULATION)
+
+
 def _pruner(plan: StudyPlan) -> optuna.pruners.BasePruner:
+    if plan.pruner == HYPERBAND and plan.n_trials < TRIALS_FOR_BRACKETS:
+        least = max(plan.n_resources // REDUCTION, 1)
+        return optuna.pruners.SuccessiveHalvingPruner(min_resource=least, reduction_factor=REDUCTION)
     if plan.pruner == HYPERBAND:
         least = max(plan.n_resources // RUNGS, 1)
         return optuna.pruners.HyperbandPruner(least, plan.n_resources, REDUCTION)

@@ -16,6 +16,7 @@ from agents.models import Trial
 from agents.run_log import Notices, PartLog
 from agents.study import middle, part_score, seed_for
 from agents.study_rows import Claim, StudyRows, medians, running_values, this_worker
+from agents.training_words import part_words
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class StudyWorker:
         except (ValueError, RuntimeError) as error:
             # What a lesson cannot be done with is said of the trial; others may do.
             logger.warning("%s: %s", row, error, exc_info=not isinstance(error, learning.TrainingDiverged))
-            under_way.fail(str(error) or type(error).__name__)
+            under_way.fail(str(error) or type(error).__name__, keep=True)
 
 
 class _Trial:
@@ -106,6 +107,9 @@ class _Trial:
 
         def report(progress: Progress) -> None:
             log.take(progress)
+            if progress.note:
+                self.row.metrics = {**self.row.metrics, "note": f"{part_words(name)}: {progress.note}"}
+                self._save("metrics")
             done = len(self.row.parts) + progress.steps_done / max(progress.steps_total, 1)
             self.row.progress = min(done / self.training.n_parts, 1.0)
             self._beat()
@@ -152,7 +156,8 @@ class _Trial:
         row = self.row
         if row.parts:
             row.value, row.objectives = medians(row.parts)
-            row.metrics = row.parts[middle([part["score"] for part in row.parts])]["metrics"]
+            note = {"note": row.metrics["note"]} if "note" in row.metrics else {}
+            row.metrics = row.parts[middle([part["score"] for part in row.parts])]["metrics"] | note
         if state == Trial.State.PRUNED:
             # What it had reported last is what it was ended for.
             reports = running_values([*(part["evaluations"] for part in row.parts), self.evaluations],
@@ -161,17 +166,30 @@ class _Trial:
             row.metrics = {**row.metrics, "under_way": self.evaluations}
         self._end(state)
 
-    def fail(self, problem: str) -> None:
-        """The trial can come to nothing."""
+    def fail(self, problem: str, *, keep: bool = False) -> None:
+        """The trial can come to nothing. keep: the last good checkpoint, until the run's files are removed."""
+        kept = self._checkpoint_at_hand() if keep else None
         self.row.metrics = {**self.row.metrics, "problem": problem}
-        self._end(Trial.State.FAILED)
+        if kept is not None:
+            self.row.metrics["checkpoint"] = str(kept.relative_to(registry.models_dir()))
+        self._end(Trial.State.FAILED, kept)
 
-    def _end(self, state: Trial.State) -> None:
+    def _checkpoint_at_hand(self) -> Path | None:
+        """Of the part under way: earlier ones are done and later ones have not begun."""
+        number = len(self.row.parts)
+        if number >= len(self.assignment.parts):
+            return None
+        path = self.assignment.checkpoint(trial_part(self.row.number, *self.assignment.parts[number]))
+        return path if path.exists() else None
+
+    def _end(self, state: Trial.State, kept: Path | None = None) -> None:
         self.row.state = state
         self.row.duration_seconds = time.monotonic() - self.started
         self._save("state", "value", "objectives", "metrics", "duration_seconds", "progress")
         for fold, seed in self.assignment.parts:
-            self._forget(trial_part(self.row.number, fold, seed))
+            name = trial_part(self.row.number, fold, seed)
+            if self.assignment.checkpoint(name) != kept:
+                self._forget(name)
         self.worker.notices.say()
 
     def release(self) -> None:

@@ -15,12 +15,13 @@ from django.utils import timezone
 
 from agents import tuning
 from agents.assignment import Assignment
-from agents.final import FinalLearnings, Learned, forget_files
+from agents.final import FinalLearnings, Learned
 from agents.learning import TrainingStopped
 from agents.models import ModelVersion, TrainingRun, Trial
 from agents.publishing import publish
 from agents.ray_workers import RayMissing
 from agents.run_data import TrainingFailed, assignment_of
+from agents.run_files import forget_files
 from agents.run_watch import RunWatch
 from agents.study import knee
 from agents.study_rows import StudyRows, aims_of

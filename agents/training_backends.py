@@ -7,7 +7,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from agents import algorithms
-from agents.training_words import BACKENDS
+from agents.algorithms.registry import TPU
+from agents.networks.spec import MLP
+from agents.training_words import BACKENDS, NETWORKS, name_of
 
 DEVICES = Path("/dev")
 # What NVIDIA's driver and Windows' Linux put there for a GPU.
@@ -27,9 +29,20 @@ def missing(backend: str, algorithm: str) -> str:
     return ""
 
 
-def refused(backend: str, algorithm: str) -> str:
-    """As missing, but for a GPU that is there the learning libraries are asked too."""
-    return missing(backend, algorithm) or ("" if backend != "cuda" else _asked(backend, algorithm))
+def unfit(backend: str, network: str) -> str:
+    """One sentence if a backend does not have this kind of network, as agents/backends.py would refuse it later."""
+    if backend != TPU or network == MLP:
+        return ""
+    return f"The TPU learns {name_of(NETWORKS, MLP)} only; choose that as the network, or another backend."
+
+
+def refused(backend: str, algorithm: str, network: str = MLP) -> str:
+    """As missing and unfit, but for a GPU that is there the learning libraries are asked too."""
+    return (
+        missing(backend, algorithm)
+        or unfit(backend, network)
+        or ("" if backend != "cuda" else _asked(backend, algorithm))
+    )
 
 
 def lines(algorithm: str) -> list[str]:

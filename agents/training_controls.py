@@ -48,8 +48,9 @@ WISHES = {
     ),
     "cancel": Wish(
         "cancel_training", "Cancel this training?",
-        "Its finished trials stay in the history, but no model version comes of it. What it has learned is lost.",
-        "Cancel, keep no model", "was asked to stop; no model version comes of it.",
+        "It ends for good: its finished trials stay in the history, but what it has learned is lost and no model "
+        "version comes of it. To go on later, pause it instead.",
+        "Cancel, keep no model", "is canceled; no model version comes of it.",
     ),
     "remove": Wish(
         "remove_from_queue", "Take it out of the queue?", "It has not begun, so nothing is lost.",

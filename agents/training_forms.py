@@ -10,9 +10,11 @@ from django.utils import timezone
 
 from agents import algorithms
 from agents.models import Agent
+from agents.networks.spec import MLP
 from agents.training_backends import refused
 from agents.training_defaults import training_value
 from agents.training_estimate import Wish, estimate_seconds
+from agents.training_more import MoreSettings, usual_values, whole
 from agents.training_words import ACTIONS, BACKENDS, NETWORKS, SAMPLERS, name_of
 from marketdata.forms import Dressed
 
@@ -22,17 +24,6 @@ WINDOWED, USUAL_WINDOW = ("lstm", "tcn", "ane"), 32  # networks that look at the
 NUMBERS = ("n_trials", "n_seeds", "n_folds", "n_workers")
 
 
-def whole(label: str, least: int, most: int, help_text: str, *, required: bool = True) -> forms.IntegerField:
-    """A field for a whole number, with its limits in words."""
-    return forms.IntegerField(
-        label=label, min_value=least, max_value=most, help_text=help_text, required=required,
-        error_messages={
-            "required": f"{label}: give a whole number.", "invalid": f"{label}: that is not a whole number.",
-            "min_value": f"{label}: at least {least}.", "max_value": f"{label}: at most {most:,}.",
-        },
-    )  # fmt: skip
-
-
 def network_settings(kind: str, before: dict[str, Any]) -> dict[str, Any]:
     """Settings of another kind of network: its layers stay, what belongs to the old kind alone goes."""
     window = max(before.get("window", 1), USUAL_WINDOW) if kind in WINDOWED else 1
@@ -40,7 +31,7 @@ def network_settings(kind: str, before: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "kind": kind, "window": window}
 
 
-class StartForm(Dressed, forms.Form):
+class StartForm(Dressed, MoreSettings):
     """One training of one agent."""
 
     agent = forms.ModelChoiceField(
@@ -68,7 +59,7 @@ class StartForm(Dressed, forms.Form):
     )  # fmt: skip
     reason = forms.CharField(label="Reason", required=False, max_length=120, help_text="A few words for the journal.")
     test = forms.BooleanField(label="Test, takes seconds", required=False)
-    queued = forms.BooleanField(label="Wait until no other training runs", required=False)
+    queued = forms.BooleanField(label="Wait for a free place in the queue", required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,7 +95,7 @@ class StartForm(Dressed, forms.Form):
         if self.chosen is not None and not self.configuration:
             self.add_error("agent", f"{self.chosen.name} has no settings yet, so there is nothing to train with.")
         if self.method is not None and given.get("backend"):
-            line = refused(given["backend"], self.method.name)
+            line = refused(given["backend"], self.method.name, given.get("network") or MLP)
             if line:
                 self.add_error("backend", f"Runs on: {line}")
         if given.get("not_before"):
@@ -115,11 +106,12 @@ class StartForm(Dressed, forms.Form):
     def wanted(self) -> dict[str, Any]:
         """The agent's newest settings with what is filled in; the number of trials is for one run only."""
         given, data = self.cleaned_data, self.configuration
-        training = {
+        more = self.changes(data)
+        training = more.pop("training", {}) | {
             name: given[name] for name in ("n_seeds", "n_folds", "sampler")
             if given[name] != training_value(data, name)
         }  # fmt: skip
-        found = {**data, "training": {**data["training"], **training}}
+        found = {**data, **more, "training": {**data["training"], **training}}
         if given["actions"] != self._usual_actions():
             found["actions"] = given["actions"]
         if given["network"] != self._usual_network():
@@ -163,6 +155,7 @@ class StartForm(Dressed, forms.Form):
         preset = {name: training_value(data, name) for name in (*NUMBERS, "sampler", "backend", "max_minutes")}
         preset |= {"agent": self.chosen.name if self.chosen else "", "seed": 1}
         preset |= {"algorithm": self.method.name if self.method else ""}
+        preset |= usual_values(data)
         preset |= {"network": self._usual_network(), "actions": self._usual_actions()}
         self.initial = {**preset, **{name: value for name, value in self.initial.items() if value not in (None, "")}}
         for name in ("network", "actions"):

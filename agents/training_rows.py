@@ -128,6 +128,11 @@ class RunView:
         return self.can_stop and not self.run.keep_best and self.run.trials.filter(state=Trial.State.DONE).exists()
 
     @property
+    def files_kept(self) -> bool:
+        """Whether its checkpoints are still there: they go with its end, unless it failed."""
+        return self.state not in ("finished", "canceled")
+
+    @property
     def wish(self) -> str:
         """What has been asked and not yet done, for the dashboard's line."""
         return self.words if self.words.endswith("…") else ""

@@ -24,7 +24,7 @@ class TrainingSettings:
 
     validation: date  # first day of the validation period, the last fold's
     unseen: date  # first day of the unseen period, looked at once
-    n_trials: int = 4  # finished trials per study, pruned ones included
+    n_trials: int = 12  # finished trials per study, pruned ones included
     n_steps: int = 20_000  # environment steps per learning: of each fold and seed of a trial, and of the final ones
     n_evaluations: int = 5  # backtests on the validation rows per learning; the best one's weights are kept
     n_threads: int = 1  # of torch; more than one may change the last digits
@@ -100,7 +100,7 @@ class TrainingSettings:
 class EpisodeSettings:
     """Which stretches of the training rows are played."""
 
-    kind: str = "random"  # random: starts drawn; fixed: the same windows in turn; chronological: one after the other
+    kind: str = "random"  # random: starts drawn; fixed: any of equal windows; chronological: in turn
     length: int | None = None  # bars; None: training.episode_length
 
     def __post_init__(self) -> None:

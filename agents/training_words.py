@@ -20,6 +20,16 @@ SAMPLERS = {
     "tpe": ("TPE", "Learns from every trial where the next is worth it. The usual choice."),
     "nsga2": ("Genetic (NSGA-II)", "Breeds settings for three aims at once: Sharpe, drawdown and turnover."),
 }
+EPISODES = {
+    "random": ("Random windows", "Random: each begins at any bar."),
+    "fixed": ("Fixed windows", "Fixed: any of equal windows side by side."),
+    "chronological": ("In order", "In order: these windows one after the other."),
+}
+PRUNERS = {
+    "hyperband": ("Hyperband", "Compares trials at several ages. The usual choice."),
+    "median": ("Below the median", "Ends what falls below the middle of those before it."),
+    "none": ("None", "Every trial is carried out to its end."),
+}
 BACKENDS = {"cpu": "CPU", "cuda": "GPU", "tpu": "TPU"}
 LOSSES = {
     "policy_gradient_loss": "policy", "policy_loss": "policy", "actor_loss": "policy", "value_loss": "value",

@@ -11,8 +11,8 @@ from typing import Any
 from agents import tuning
 from agents.benches import random_bars
 from agents.configuration import demo_configuration
-from agents.final import forget_files
 from agents.models import Agent, AgentConfiguration, TrainingRun, Trial
+from agents.run_files import forget_files
 from agents.workforce import LocalWorkers
 from core.measurement import Measurement
 from core.models import Account, Book, Instrument, JobRow

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Sum
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 
@@ -12,6 +13,7 @@ from agents.reports import doubt_of, small_curves
 from core.models import Account, Fill, Order
 
 DASHBOARD_PANELS = ("stats", "agents", "positions", "trades", "events", "health", "training", "backtests")
+N_FINANCING = 10  # newest amounts of interest and borrow fees on an agent's page
 
 
 def chosen_agent(request: HttpRequest) -> Agent | None:
@@ -83,5 +85,7 @@ def agent_detail(request: HttpRequest, name: str) -> HttpResponse:
         "replay": replay(agent.stream),
         "n_orders": Order.objects.filter(book=agent.book).count(),
         "n_fills": Fill.objects.filter(book=agent.book).count(),
+        "financing": agent.book.financing.all()[:N_FINANCING],
+        "financing_total": agent.book.financing.aggregate(total=Sum("amount"))["total"],
     }
     return render(request, "agents/agent.html", context)

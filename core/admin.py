@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldBooleanSwitchWidget
 from core import admin_people, admin_tasks  # noqa: F401  # they register users, groups and tasks
 from core.admin_display import HistoryAdmin
 from core.admin_journal import JournalledAdmin
-from core.models import Account, Book, EquitySnapshot, Event, Fill, Heartbeat, Instrument, Order, Position
+from core.models import Account, Book, EquitySnapshot, Event, Fill, Financing, Heartbeat, Instrument, Order, Position
 
 ORDER_COLOURS = {
     "filled": "success",
@@ -129,9 +129,10 @@ class OrderAdmin(HistoryAdmin):
     """Every order, including those the risk gate denied."""
 
     list_display = (
-        "id", "created_at", "book", "instrument", "side", "quantity", "filled_quantity", "shown_status", "reason",
+        "id", "created_at", "book", "instrument", "side", "purpose", "quantity", "filled_quantity", "shown_status",
+        "reason",
     )  # fmt: skip
-    list_filter = ("status", "side", "instrument", "book")
+    list_filter = ("status", "purpose", "side", "instrument", "book")
     search_fields = ("=client_order_id", "reason_code", "instrument__symbol")
     list_select_related = ("book__account", "instrument")
     show_full_result_count = False
@@ -150,6 +151,16 @@ class FillAdmin(HistoryAdmin):
     list_filter = ("time", "instrument", "book")
     search_fields = ("=execution_id", "instrument__symbol")
     list_select_related = ("book__account", "instrument", "order__instrument")
+    show_full_result_count = False
+
+
+@admin.register(Financing)
+class FinancingAdmin(HistoryAdmin):
+    """Interest and borrow fees: what moves cash without an order."""
+
+    list_display = ("time", "book", "instrument", "kind", "n_days", "amount")
+    list_filter = ("time", "kind", "book")
+    list_select_related = ("book__account", "instrument")
     show_full_result_count = False
 
 

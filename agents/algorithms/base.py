@@ -25,6 +25,7 @@ class LearnerRequest:
     seed: int
     n_steps: int  # environment steps the whole learning will take
     backend: str = "cpu"
+    pulse: Callable[[], None] = lambda: None  # called many times within a round; may raise to end it
     # build(network=NetworkSpec, head=HeadSpec, weights=dict) turns exported weights into a policy.
     build: Callable[..., ServedPolicy]
 

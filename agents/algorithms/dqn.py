@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import TPU, Algorithm, register
+from agents.algorithms.registry import REPLAYING, TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -40,5 +40,6 @@ register(
             "batch_size": {"choices": [64, 128, 256]},
             "exploration": {"low": 0.1, "high": 0.5},
         },
+        optional=REPLAYING,
     )
 )

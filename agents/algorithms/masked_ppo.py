@@ -1,7 +1,7 @@
 """Masked PPO, made by sb3-contrib: actions that could do nothing are never drawn."""
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import CLIPPING, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -25,6 +25,8 @@ register(
             "gamma": {"choices": [0.8, 0.9, 0.95]},
             "ent_coef": {"low": 1e-3, "high": 2e-2, "log": True},
         },
+        optional=CLIPPING,
         on_policy=True,
+        several=True,
     )
 )

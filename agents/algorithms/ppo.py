@@ -1,7 +1,7 @@
 """PPO: Stable-Baselines3's, over hundreds of compiled copies at once."""
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import TPU, Algorithm, register
+from agents.algorithms.registry import CLIPPING, TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -33,7 +33,9 @@ register(
             "gamma": {"choices": [0.8, 0.9, 0.95]},
             "ent_coef": {"low": 1e-3, "high": 2e-2, "log": True},
         },
+        optional=CLIPPING,
         on_policy=True,
+        several=True,
         backends=("cpu", "cuda", "tpu"),
     )
 )

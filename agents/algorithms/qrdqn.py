@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import REPLAYING, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -12,9 +12,10 @@ def make(request: LearnerRequest) -> Learner:
 
     from agents.learners import exploring
     from agents.learners.off_policy_setup import exploration, make_learner, n_choices
+    from agents.learners.parameters import whole
     from agents.networks.spec import QUANTILES, HeadSpec
 
-    n_quantiles = int(request.parameters.get("n_quantiles", 32))
+    n_quantiles = whole(request.parameters, "n_quantiles", 32)
 
     def model(*, policy_kwargs: dict[str, Any], **settings: Any) -> QRDQN:
         more = {"n_quantiles": n_quantiles}
@@ -40,5 +41,6 @@ register(
             "exploration": {"low": 0.1, "high": 0.5},
             "n_quantiles": {"choices": [16, 32]},
         },
+        optional=REPLAYING,
     )
 )

@@ -6,7 +6,7 @@ Source: Hessel and others, "Rainbow: Combining Improvements in Deep Reinforcemen
 from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import REPLAYING, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -15,13 +15,14 @@ def make(request: LearnerRequest) -> Learner:
     from agents.learners.dueling import DuelingPolicy, dueling_weights
     from agents.learners.fast_dqn import FastDQN
     from agents.learners.off_policy_setup import exploration, make_learner, n_choices
+    from agents.learners.parameters import number, whole
     from agents.learners.replay import PrioritisedReplay
     from agents.networks.spec import DUELING, HeadSpec
 
     def model(**settings: Any) -> FastDQN:
         replay = {
-            "n_steps": int(request.parameters.get("n_steps", 3)),
-            "alpha": float(request.parameters.get("alpha", 0.5)),
+            "n_steps": whole(request.parameters, "n_steps", 3),
+            "alpha": number(request.parameters, "alpha", 0.5),
             "gamma": settings["gamma"],
         }
         return FastDQN(
@@ -52,5 +53,6 @@ register(
             "n_steps": {"choices": [1, 3, 5]},
             "alpha": {"choices": [0.4, 0.6]},
         },
+        optional=REPLAYING,
     )
 )

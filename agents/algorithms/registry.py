@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 TPU = "tpu"  # the backend in JAX
 
+# Optional parameters that relatives share.
+ROLLOUTS: dict[str, dict[str, Any]] = {
+    "gae_lambda": {"low": 0.01, "high": 1.0},  # how far an advantage looks ahead
+    "n_copies": {"low": 1, "high": 4_096, "whole": True},  # of the environment
+}
+CLIPPING: dict[str, dict[str, Any]] = ROLLOUTS | {
+    "n_epochs": {"low": 1, "high": 50, "whole": True},  # times every rollout is learned from
+    "clip_range": {"low": 0.01, "high": 1.0},  # largest change of an action's probability that pays, as a share
+    "target_kl": {"low": 0.001, "high": 1.0},  # change of the policy that ends an update early
+}
+REPLAYING: dict[str, dict[str, Any]] = {
+    "tau": {"low": 0.001, "high": 1.0},  # share by which the target network follows
+    "steps_per_update": {"low": 1, "high": 1_024, "whole": True},  # of all copies together, per gradient step
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Algorithm:
@@ -27,9 +42,11 @@ class Algorithm:
     networks: tuple[str, ...]  # kinds of network it can use, its usual one first: mlp, lstm, tcn, ane, recurrent
     make: "Callable[[LearnerRequest], Learner]"  # imports torch inside, so that listing costs nothing
     space: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a study varies, see agents/search.py
+    # What `make` reads besides, by its limits: as the library has it, and varied only where settings ask for it.
+    optional: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_policy: bool = True
     backends: tuple[str, ...] = ("cpu", "cuda")
-    several: bool = False  # whether it can trade several instruments at once
+    several: bool = False  # whether it can learn to trade several instruments of one account at once
 
 
 _FOUND: dict[str, Algorithm] = {}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import TPU, Algorithm, register
+from agents.algorithms.registry import REPLAYING, TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -15,11 +15,12 @@ def make(request: LearnerRequest) -> Learner:
     from agents.learners import exploring
     from agents.learners.fast_sac import FastSAC
     from agents.learners.off_policy_setup import make_learner
+    from agents.learners.parameters import number
     from agents.networks.spec import GAUSSIAN, HeadSpec
 
     def model(**settings: Any) -> FastSAC:
-        start = float(request.parameters.get("ent_coef", 0.1))
-        tau = float(request.parameters.get("tau", 0.01))
+        start = number(request.parameters, "ent_coef", 0.1)
+        tau = number(request.parameters, "tau", 0.01, 1.0)
         return FastSAC("MlpPolicy", ent_coef=f"auto_{start}", tau=tau, **settings)
 
     return make_learner(request, model, act=exploring.draw, head=HeadSpec(GAUSSIAN), batch_size=128, steps_per_update=8)
@@ -34,6 +35,7 @@ register(
         networks=("mlp", "lstm", "tcn", "ane"),
         make=make,
         on_policy=False,
+        several=True,
         backends=("cpu", "cuda", "tpu"),
         space={
             "learning_rate": {"low": 3e-4, "high": 3e-3, "log": True},
@@ -41,5 +43,6 @@ register(
             "ent_coef": {"low": 0.02, "high": 0.3, "log": True},
             "batch_size": {"choices": [128, 256]},
         },
+        optional=REPLAYING,
     )
 )

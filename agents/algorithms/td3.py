@@ -3,7 +3,7 @@
 from typing import Any
 
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.algorithms.registry import Algorithm, register
+from agents.algorithms.registry import REPLAYING, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
@@ -11,11 +11,12 @@ def make(request: LearnerRequest) -> Learner:
     from agents.learners import exploring
     from agents.learners.fast_td3 import FastTD3
     from agents.learners.off_policy_setup import make_learner
+    from agents.learners.parameters import number, whole
     from agents.networks.spec import DETERMINISTIC, HeadSpec
 
     def model(**settings: Any) -> FastTD3:
-        tau = float(request.parameters.get("tau", 0.01))
-        return FastTD3("MlpPolicy", tau=tau, policy_delay=int(request.parameters.get("policy_delay", 2)), **settings)
+        tau, delay = number(request.parameters, "tau", 0.01, 1.0), whole(request.parameters, "policy_delay", 2)
+        return FastTD3("MlpPolicy", tau=tau, policy_delay=delay, **settings)
 
     return make_learner(
         request, model, act=exploring.with_noise, head=HeadSpec(DETERMINISTIC), batch_size=128, steps_per_update=8
@@ -31,11 +32,13 @@ register(
         networks=("mlp", "lstm", "tcn", "ane"),
         make=make,
         on_policy=False,
+        several=True,
         space={
             "learning_rate": {"low": 1e-4, "high": 2e-3, "log": True},
             "gamma": {"choices": [0.8, 0.9, 0.95]},
             "batch_size": {"choices": [128, 256]},
             "policy_delay": {"choices": [1, 2, 4]},
         },
+        optional=REPLAYING,
     )
 )

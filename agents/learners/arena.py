@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agents import actions as kinds
+from agents import algorithms
 from agents.algorithms.base import LearnerRequest
 from agents.batch_env import BatchEnv
 from agents.env_config import EnvConfig
@@ -39,20 +40,29 @@ class Arena:
 
 
 def open_arena(request: LearnerRequest, n_copies: int) -> Arena:
-    """Copies of the request's environment, seeded by it."""
+    """Copies of the request's environment, seeded by it. Raises: ValueError for several instruments it cannot learn."""
     config = request.config
+    if request.markets[0].n_instruments > 1:
+        _check_several(request.settings.algorithm)
     # One thread: trials run side by side in processes of their own, and a rollout's steps are short.
     batch = BatchEnv(request.markets, config, n_copies, request.seed, n_threads=1)
     columns = input_names(request.settings.features.names, config.own.names, config.window)
     return Arena(
         batch=batch,
         env=DeskVecEnv(batch),
-        watch=Watch(batch, config.action),
+        watch=Watch(batch, config.action, request.pulse),
         guard=Guard(columns),
         reward_scale=1.0 / typical_reward(request.markets[0], config),
         n_features=batch.n_features,
         n_own=len(config.own) * batch.n_instruments,
     )
+
+
+def _check_several(name: str) -> None:
+    algorithm = algorithms.get(name)
+    if not algorithm.several:
+        able = ", ".join(other.label for other in algorithms.all_algorithms().values() if other.several)
+        raise ValueError(f"{algorithm.label} trades one instrument at a time; for several choose one of {able}")
 
 
 def typical_reward(market: Market, config: EnvConfig) -> float:

@@ -6,6 +6,7 @@ Layout: 8 bytes magic, 32 bytes SHA-256 of the rest, then safetensors whose meta
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import safetensors
 import safetensors.numpy
 
 from core.files import write_file
+from core.simulation.compiled import PROJECT, project_files
 
 MAGIC = b"DESKCKP1"
 START = len(MAGIC) + 32
@@ -34,6 +36,17 @@ class Checkpoint:
 def fingerprint(lesson: dict[str, Any]) -> str:
     """SHA-256 (hex) of everything that decides a learning's numbers, given as plain values."""
     return hashlib.sha256(json.dumps(lesson, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@cache
+def code_fingerprint(*places: Path) -> str:
+    """SHA-256 (hex) of project files, those in folders included, and of every project file that they import."""
+    whole = [place.resolve() for place in places]
+    sources = [file for place in whole for file in (place.rglob("*.py") if place.is_dir() else [place])]
+    digest = hashlib.sha256()
+    for path in sorted(set().union(*(project_files(source) for source in sources))):
+        digest.update(f"{path.relative_to(PROJECT)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def write(path: Path, checkpoint: Checkpoint, lesson: str) -> int:
@@ -58,5 +71,7 @@ def read(path: Path, lesson: str) -> Checkpoint:
     except (ValueError, KeyError, safetensors.SafetensorError) as error:
         raise CheckpointUnusable(f"{path.name} cannot be read: {error}") from error
     if told["lesson"] != lesson:
-        raise CheckpointUnusable(f"{path.name} belongs to another lesson: settings, data, seed or libraries differ")
+        raise CheckpointUnusable(
+            f"{path.name} belongs to another lesson: settings, data, seed, libraries or the desk's code differ"
+        )
     return Checkpoint(arrays, told["about"])

@@ -8,9 +8,9 @@ import torch
 
 NOISE = 0.1  # standard deviation of what TD3 adds to its actions, as in its paper
 
-# (model, observations (N, n) float32, deterministic) -> what the policy does, (N,) or (N, 1)
+# (model, observations (N, n) float32, deterministic) -> what the policy does, (N,) or (N, I)
 Ask = Callable[[Any, np.ndarray, bool], np.ndarray]
-# (model, observations (N, n) float32, whether to ignore the policy) -> actions (N, 1), float32 or int64
+# (model, observations (N, n) float32, whether to ignore the policy) -> actions (N, I), float32 or int64
 Act = Callable[[Any, np.ndarray, bool], np.ndarray]
 
 
@@ -26,14 +26,14 @@ def asked(model: Any, observations: np.ndarray, deterministic: bool) -> np.ndarr
 def draw(model: Any, observations: np.ndarray, at_random: bool, ask: Ask = asked) -> np.ndarray:
     """SAC: a draw from the policy's own distribution."""
     if at_random:
-        return _anywhere(len(observations))
+        return _anywhere(model, len(observations))
     return ask(model, observations, False)
 
 
 def with_noise(model: Any, observations: np.ndarray, at_random: bool) -> np.ndarray:
     """TD3: the policy's action with a little noise."""
     if at_random:
-        return _anywhere(len(observations))
+        return _anywhere(model, len(observations))
     actions = asked(model, observations, True)
     noise = np.random.standard_normal(actions.shape).astype(np.float32)
     return np.clip(actions + np.float32(NOISE) * noise, -1.0, 1.0)
@@ -48,5 +48,5 @@ def now_and_then(model: Any, observations: np.ndarray, at_random: bool, ask: Ask
     return np.where(explores, tried, ask(model, observations, True))[:, None]
 
 
-def _anywhere(n: int) -> np.ndarray:
-    return np.random.uniform(-1.0, 1.0, (n, 1)).astype(np.float32)
+def _anywhere(model: Any, n: int) -> np.ndarray:
+    return np.random.uniform(-1.0, 1.0, (n, *model.action_space.shape)).astype(np.float32)

@@ -18,6 +18,9 @@ class JaxOnPolicyLearner(OnPolicyLearner):
 
     export = staticmethod(jax_weights.weights_of)
 
+    def _listen(self) -> None:
+        """Its updates are single calls of JAX; the steps of the environment are heard."""
+
     def _check_weights(self) -> None:
         jax_state.check_weights(self.model, self.steps_done)
 
@@ -36,6 +39,9 @@ class JaxOffPolicyLearner(OffPolicyLearner):
         report = super().advance()
         losses = {name: value for name, value in report.losses.items() if name not in NO_LOSSES}
         return replace(report, losses=losses)
+
+    def _listen(self) -> None:
+        """Its updates are single calls of JAX; the steps of the environment are heard."""
 
     def _check_weights(self) -> None:
         jax_state.check_weights(self.model, self.steps_done)

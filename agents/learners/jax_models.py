@@ -1,8 +1,8 @@
-"""sbx's learners with the layers a NetworkSpec asks for. Needs the extra [tpu]; nothing else imports JAX at its start."""
+"""sbx's learners with the layers a NetworkSpec asks for. Needs the extra [tpu]: imported for that backend only."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -56,8 +56,9 @@ class LayeredDQNPolicy(DQNPolicy):
         """Make network, target network and optimiser. Returns: the key to go on with."""
         key, own_key = jax.random.split(key, 2)
         self.qf = QNetwork(int(self.action_space.n), self.hidden, self.activation_fn)
-        params = self.qf.init(own_key, jnp.zeros((1, *self.observation_space.shape)))
-        adam = self.optimizer_class(learning_rate=lr_schedule(1), **self.optimizer_kwargs)
+        params = self.qf.init(own_key, jnp.zeros((1, *(self.observation_space.shape or ()))))
+        make_optimiser: Any = self.optimizer_class
+        adam = make_optimiser(learning_rate=lr_schedule(1), **self.optimizer_kwargs)
         self.qf_state = RLTrainState.create(
             apply_fn=self.qf.apply,
             params=params,
@@ -68,11 +69,11 @@ class LayeredDQNPolicy(DQNPolicy):
 
 
 class LayeredDQN(sbx.DQN):
-    """sbx's DQN on LayeredDQNPolicy; `train` takes its arguments in the order that SAC's does."""
+    """sbx's DQN on LayeredDQNPolicy."""
 
-    policy_aliases = {"MlpPolicy": LayeredDQNPolicy}
+    policy_aliases: ClassVar[dict[str, Any]] = {"MlpPolicy": LayeredDQNPolicy}
 
-    def train(self, gradient_steps: int, batch_size: int) -> None:
+    def train(self, batch_size: int, gradient_steps: int) -> None:  # type: ignore[override]  # as sbx has it
         """Some gradient steps; the loss told is their mean, where sbx tells their sum."""
         super().train(batch_size, gradient_steps)
         values = self.logger.name_to_value

@@ -34,14 +34,19 @@ def check_weights(model: Any, steps_done: int) -> None:
     for name, value in _named(states):
         if not np.isfinite(np.asarray(value)).all():
             short = name.removeprefix("learned/policy/")
-            raise TrainingDiverged(f"weight {short} became NaN or infinite after {steps_done} steps; {ADVICE['weight']}")
+            raise TrainingDiverged(
+                f"weight {short} became NaN or infinite after {steps_done} steps; {ADVICE['weight']}"
+            )
 
 
 def _tree(model: Any) -> dict[tuple[str, str], Any]:
     """All of it by its owner and the name it has there."""
     parts = (("policy", model.policy, OF_POLICY), ("model", model, OF_MODEL))
     return {
-        (owner, name): getattr(holder, name) for owner, holder, names in parts for name in names if hasattr(holder, name)
+        (owner, name): getattr(holder, name)
+        for owner, holder, names in parts
+        for name in names
+        if hasattr(holder, name)
     }
 
 

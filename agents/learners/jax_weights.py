@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from agents.networks.sb3 import Weights
-from agents.networks.spec import GAUSSIAN, GAUSSIAN_CLIPPED, Q, HeadSpec, NetworkSpec
+from agents.networks.spec import GAUSSIAN, GAUSSIAN_CLIPPED, HeadSpec, NetworkSpec, Q
 
 
 def weights_of(policy: Any, network: NetworkSpec, head: HeadSpec) -> Weights:

@@ -19,6 +19,7 @@ from agents.learners.exploring import Act
 from agents.learners.fast_step import means
 from agents.learners.own_random import OwnRandom
 from agents.learners.replay_state import buffer_arrays, restore_buffer
+from agents.learners.watch import listen
 from agents.networks.sb3 import Weights, weights_of
 from agents.networks.spec import HeadSpec, NetworkSpec
 from agents.policy import ServedPolicy
@@ -65,6 +66,10 @@ class OffPolicyLearner:
         self.updates_per_turn = self.steps_per_turn * arena.batch.n_copies // pace.steps_per_update
         model.set_logger(Logger(None, []))
         self.last = arena.batch.reset().copy()
+        self._listen()
+
+    def _listen(self) -> None:
+        listen(_optimisers(self.model).values(), self.request.pulse)
 
     @property
     def steps_done(self) -> int:
@@ -80,7 +85,7 @@ class OffPolicyLearner:
                 for _ in range(self.steps_per_turn):
                     self._step()
                 if self.steps_done > self.pace.learning_starts:
-                    self.model.train(self.updates_per_turn, self.pace.batch_size)
+                    self.model.train(gradient_steps=self.updates_per_turn, batch_size=self.pace.batch_size)
                     losses.append(_losses(self.model))
         found = means(losses)
         guard.losses(found, self.steps_done)

@@ -7,11 +7,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents import actions
 from agents.algorithms.base import LearnerRequest
-from agents.backends import device_of
+from agents.backends import device_of, precision_of
 from agents.learners.arena import open_arena
 from agents.learners.exploring import Act
+from agents.learners.half_precision import calculate_in
 from agents.learners.off_policy import Export, OffPolicyLearner, Pace
 from agents.learners.own_random import OwnRandom
+from agents.learners.parameters import number, whole
 from agents.networks.sb3 import policy_kwargs, weights_of
 from agents.networks.spec import HeadSpec
 
@@ -39,9 +41,9 @@ def make_learner(
     """
     parameters = request.parameters
     pace = Pace(
-        batch_size=int(parameters.get("batch_size", batch_size)),
+        batch_size=whole(parameters, "batch_size", batch_size),
         learning_starts=min(int(RANDOM_SHARE * request.n_steps), MOST_RANDOM_STEPS),
-        steps_per_update=int(parameters.get("steps_per_update", steps_per_update)),
+        steps_per_update=whole(parameters, "steps_per_update", steps_per_update),
     )
     random = OwnRandom()
     arena = open_arena(request, N_COPIES)
@@ -50,13 +52,14 @@ def make_learner(
             env=arena.env,
             seed=request.seed,
             device=device_of(request.backend),
-            learning_rate=float(parameters.get("learning_rate", LEARNING_RATE)),
-            gamma=float(parameters.get("gamma", GAMMA)),
+            learning_rate=number(parameters, "learning_rate", LEARNING_RATE),
+            gamma=number(parameters, "gamma", GAMMA, 1.0),
             batch_size=pace.batch_size,
             buffer_size=n_kept(request.n_steps, arena.batch.n_inputs),
             learning_starts=pace.learning_starts,
             policy_kwargs=policy_kwargs(request.network, arena.n_features, arena.n_own),
         )
+        calculate_in(model.policy, precision_of(request.backend, request.network.kind))
     return kind(request, arena, model, random=random, pace=pace, act=act, head=head, export=export)
 
 
@@ -79,8 +82,8 @@ def exploration(request: LearnerRequest) -> dict[str, Any]:
     parameters: exploration, the share of all steps over which trying things out becomes rare.
     """
     return {
-        "exploration_fraction": float(request.parameters.get("exploration", 0.3)),
+        "exploration_fraction": number(request.parameters, "exploration", 0.3, 1.0),
         "exploration_final_eps": 0.02,
         "target_update_interval": N_COPIES,
-        "tau": float(request.parameters.get("tau", 0.01)),
+        "tau": number(request.parameters, "tau", 0.01, 1.0),
     }

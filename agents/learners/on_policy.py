@@ -11,6 +11,7 @@ from agents.learners import state
 from agents.learners.arena import Arena
 from agents.learners.guard import TrainingDiverged
 from agents.learners.own_random import OwnRandom
+from agents.learners.watch import listen
 from agents.networks.sb3 import weights_of
 from agents.networks.spec import HeadSpec
 from agents.policy import ServedPolicy
@@ -30,6 +31,10 @@ class OnPolicyLearner:
         model.set_logger(Logger(None, []))
         _, self._callback = model._setup_learn(request.n_steps, None)
         self.random = OwnRandom()  # as the model's seed left the process's
+        self._listen()
+
+    def _listen(self) -> None:
+        listen([self.model.policy.optimizer], self.request.pulse)
 
     @property
     def steps_done(self) -> int:

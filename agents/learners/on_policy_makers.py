@@ -10,7 +10,9 @@ from agents.algorithms.base import LearnerRequest
 from agents.backends import device_of, precision_of
 from agents.learners.arena import Arena, open_arena
 from agents.learners.fast_ppo import FastPPO
+from agents.learners.half_precision import calculate_in
 from agents.learners.on_policy import OnPolicyLearner
+from agents.learners.parameters import minibatch, number, whole
 from agents.networks.sb3 import policy_kwargs
 from agents.networks.spec import GAUSSIAN_CLIPPED, LOGITS, HeadSpec
 
@@ -32,10 +34,11 @@ def make_ppo(request: LearnerRequest) -> OnPolicyLearner:
 
 def make_a2c(request: LearnerRequest) -> OnPolicyLearner:
     """Stable-Baselines3's A2C; a rollout is one batch."""
-    n_copies = int(request.parameters.get("n_copies", int(request.parameters.get("batch_size", 320)) // A2C_STEPS))
+    n_copies = whole(request.parameters, "batch_size", 320, A2C_STEPS) // A2C_STEPS
+    n_copies = whole(request.parameters, "n_copies", n_copies)
     arena = open_arena(request, n_copies)
     model = A2C("MlpPolicy", arena.watched(), n_steps=A2C_STEPS, **common(request, arena))
-    return OnPolicyLearner(request, arena, model, head_of(request))
+    return _learner(request, arena, model, head_of(request))
 
 
 def make_masked_ppo(request: LearnerRequest) -> OnPolicyLearner:
@@ -45,7 +48,7 @@ def make_masked_ppo(request: LearnerRequest) -> OnPolicyLearner:
         "MlpPolicy", arena.watched(), n_steps=STEPS_PER_ROLLOUT, **common(request, arena), **clipping(request)
     )
     head = HeadSpec(LOGITS, kinds.n_choices(request.config.action), {"masked": True})
-    return OnPolicyLearner(request, arena, model, head)
+    return _learner(request, arena, model, head)
 
 
 def make_recurrent_ppo(request: LearnerRequest) -> OnPolicyLearner:
@@ -54,7 +57,13 @@ def make_recurrent_ppo(request: LearnerRequest) -> OnPolicyLearner:
     model = RecurrentPPO(
         "MlpLstmPolicy", arena.watched(), n_steps=STEPS_PER_ROLLOUT, **common(request, arena), **clipping(request)
     )
-    return OnPolicyLearner(request, arena, model, head_of(request))
+    return _learner(request, arena, model, head_of(request))
+
+
+def _learner(request: LearnerRequest, arena: Arena, model: Any, head: HeadSpec) -> OnPolicyLearner:
+    """A learner whose `train` is the library's own; FastPPO sees to its precision itself."""
+    calculate_in(model.policy, precision_of(request.backend, request.network.kind))
+    return OnPolicyLearner(request, arena, model, head)
 
 
 def head_of(request: LearnerRequest) -> HeadSpec:
@@ -66,7 +75,7 @@ def head_of(request: LearnerRequest) -> HeadSpec:
 def copies(request: LearnerRequest) -> int:
     """Copies of the environment: as many as leave enough rollouts, and one at least between two evaluations."""
     if "n_copies" in request.parameters:
-        return int(request.parameters["n_copies"])
+        return whole(request.parameters, "n_copies", 1)
     most = request.n_steps // max(ROLLOUTS, request.settings.training.n_evaluations)
     fitting = 1 << max(most.bit_length() - 1, 0)  # a power of two, which minibatches divide
     return min(max(fitting, SMALLEST_ROLLOUT), LARGEST_ROLLOUT) // STEPS_PER_ROLLOUT
@@ -76,10 +85,10 @@ def common(request: LearnerRequest, arena: Arena) -> dict[str, Any]:
     """What every on-policy learner is told."""
     given = request.parameters
     return {
-        "learning_rate": float(given.get("learning_rate", 1e-3)),
-        "gamma": float(given.get("gamma", 0.9)),
-        "ent_coef": float(given.get("ent_coef", 5e-3)),
-        "gae_lambda": float(given.get("gae_lambda", 0.9)),
+        "learning_rate": number(given, "learning_rate", 1e-3),
+        "gamma": number(given, "gamma", 0.9, 1.0),
+        "ent_coef": number(given, "ent_coef", 5e-3),
+        "gae_lambda": number(given, "gae_lambda", 0.9, 1.0),
         "policy_kwargs": policy_kwargs(request.network, arena.n_features, arena.n_own),
         "seed": request.seed,
         "device": device_of(request.backend),
@@ -92,8 +101,8 @@ def clipping(request: LearnerRequest) -> dict[str, Any]:
     given = request.parameters
     target = given.get("target_kl")
     return {
-        "batch_size": int(given.get("batch_size", 512)),
-        "n_epochs": int(given.get("n_epochs", 6)),
-        "clip_range": float(given.get("clip_range", 0.2)),
+        "batch_size": minibatch(whole(given, "batch_size", 512, 2), STEPS_PER_ROLLOUT * copies(request)),
+        "n_epochs": whole(given, "n_epochs", 6),
+        "clip_range": number(given, "clip_range", 0.2),
         "target_kl": None if target is None else float(target),
     }

@@ -1,8 +1,10 @@
 """What a learner tells of its playing: actions, reward components, returns of episodes. Pure."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
@@ -21,9 +23,13 @@ class Played(Protocol):
 
 
 class Watch:
-    """Counts over all copies since the last report. action: choice, steps or target."""
+    """Counts over all copies since the last report.
 
-    def __init__(self, batch: Played, action: str) -> None:
+    action: choice, steps or target; pulse: called with every step, may raise to end the round.
+    """
+
+    def __init__(self, batch: Played, action: str, pulse: Callable[[], None] = lambda: None) -> None:
+        self.pulse = pulse
         self.batch, self.labels = batch, kinds.LABELS[action] or POSITIONS
         self.is_choice = bool(kinds.LABELS[action])
         self.forget()
@@ -36,6 +42,7 @@ class Watch:
 
     def saw(self, actions: np.ndarray, rewards: np.ndarray, over: np.ndarray) -> None:
         """One step: actions (N,) or (N, I), rewards (N,), ends of episodes (N,) bool."""
+        self.pulse()
         self.n_steps += len(rewards)
         self.counts += np.bincount(self._numbers(actions.reshape(-1)), minlength=len(self.labels))
         self.components += self.batch.components.sum(axis=0)
@@ -59,6 +66,12 @@ class Watch:
         }
         self.forget()
         return found
+
+
+def listen(optimisers: Iterable[torch.optim.Optimizer], pulse: Callable[[], None]) -> None:
+    """Call pulse after every gradient step, whoever's loop it is taken in."""
+    for optimiser in optimisers:
+        optimiser.register_step_post_hook(lambda *ignored: pulse())
 
 
 class WatchedVecEnv(VecEnvWrapper):

@@ -87,9 +87,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="trainingrun",
             name="queued",
-            field=models.BooleanField(
-                default=False, help_text="Waits for its turn; begins when no other training runs."
-            ),
+            field=models.BooleanField(default=False, help_text="Waits for its turn; begins when a place is free."),
         ),
         migrations.AddField(
             model_name="trainingrun",

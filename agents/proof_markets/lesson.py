@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from agents import algorithms
-from agents.actions import CHOICE, TARGET
+from agents.actions import TARGET
 from agents.algorithms.base import Learner, LearnerRequest
 from agents.batch_env import BatchEnv
 from agents.configuration import AgentSettings, DeployChecks, network_of
@@ -39,16 +39,21 @@ N_BARS = 100_000  # of the path that is learned on: enough that its noise cannot
 N_STRETCHES, STRETCH = 100, 400  # of the path that is judged on, and bars of each
 EPISODE_LENGTH = 250  # bars of a training episode
 START_CASH = 50_000.0
-# Changes of position below this share are left out: continuous policies would pay for trembling. The optimum only
-# ever wants nothing or everything, so it loses nothing by it.
-NO_TRADE_BAND = 0.1
-MAX_WEIGHT = 1.25
+# The optimum only ever wants nothing or everything, so two rules change nothing for it and help a continuous policy to
+# say so: changes of position below the band are left out, or it would pay for trembling; and 0.8 already means
+# everything (leverage allows no more), as the noise that SAC must keep holds its targets away from the end.
+NO_TRADE_BAND, MAX_WEIGHT = 0.1, 1.25
 LEARNING, JUDGING = 1, 2  # apart, so that no path is both learned and judged on
 
-# For every algorithm and market: two dozen bars ahead, about as long as a position is held. All else is as each
-# algorithm comes.
-PARAMETERS: dict[str, Any] = {"gamma": 0.95}
-N_STEPS = {"ppo": 300_000, "sac": 40_000, "dqn": 60_000}
+# For all markets alike; all else is as each algorithm comes. gamma: twenty bars ahead, longer than most positions are
+# held. A DQN's choice flips with the smallest error of its values where being in or out is worth nearly the same: hence
+# its large batches and small steps.
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "ppo": {"gamma": 0.95},
+    "sac": {"gamma": 0.95},
+    "dqn": {"gamma": 0.95, "learning_rate": 5e-4, "batch_size": 512},
+}
+N_STEPS = {"ppo": 200_000, "sac": 60_000, "dqn": 80_000}  # of the environment; half a minute of one core at most
 HIDDEN = (64, 64)
 
 
@@ -89,8 +94,9 @@ def market_of(path: Path) -> Market:
 def rules_of(market: ProofMarket) -> MarketRules:
     """Proportional costs and nothing else; prices and quantities are as good as unrounded."""
     return MarketRules(
-        half_spread_bps=market.cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none", no_trade_band=NO_TRADE_BAND, max_weight=MAX_WEIGHT
-    )
+        half_spread_bps=market.cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none", leverage=1.0,
+        max_weight=MAX_WEIGHT, no_trade_band=NO_TRADE_BAND,
+    )  # fmt: skip
 
 
 def make_learner(
@@ -105,7 +111,7 @@ def make_learner(
     )  # fmt: skip
     request = LearnerRequest(
         markets=(market_of(path),), config=config, network=settings.network, settings=settings,
-        parameters=PARAMETERS if parameters is None else parameters, seed=seed, n_steps=n_steps,
+        parameters=PARAMETERS[algorithm] if parameters is None else parameters, seed=seed, n_steps=n_steps,
         build=_builder(settings),
     )  # fmt: skip
     return algorithms.get(algorithm).make(request)
@@ -157,15 +163,16 @@ def play(market: ProofMarket, path: Path, action: str, decide: Callable[[np.ndar
     return Played(found.T.reshape(-1))
 
 
+def decided(policy: ServedPolicy, observations: np.ndarray) -> np.ndarray:
+    """What the policy decides without any draw, (n,), for many observations (n, inputs) at once."""
+    with torch.inference_mode():
+        scores = policy.layers(torch.from_numpy(observations)).double().numpy()
+    return action_of(policy.head, scores[:, 0]) if policy.head.is_continuous else choose(scores)
+
+
 def play_policy(market: ProofMarket, path: Path, policy: ServedPolicy) -> Played:
     """A learned policy's first choice at every bar."""
-
-    def decide(observations: np.ndarray, step: int) -> np.ndarray:
-        with torch.inference_mode():
-            scores = policy.layers(torch.from_numpy(observations)).double().numpy()
-        return action_of(policy.head, scores[:, 0]) if policy.head.is_continuous else choose(scores)
-
-    return play(market, path, policy.actions, decide)
+    return play(market, path, policy.actions, lambda observations, _: decided(policy, observations))
 
 
 def play_optimum(market: ProofMarket, path: Path, optimum: Optimum, action: str) -> Played:
@@ -177,7 +184,8 @@ def play_optimum(market: ProofMarket, path: Path, optimum: Optimum, action: str)
 
 
 @cache
-def _solved(name: str) -> tuple[ProofMarket, Optimum]:
+def solved(name: str) -> tuple[ProofMarket, Optimum]:
+    """A market of PROOF_MARKETS and its optimum."""
     market = PROOF_MARKETS[name]()
     return market, solve(market)
 
@@ -197,12 +205,12 @@ def looks(
     parameters: dict[str, Any] | None = None,
 ) -> Iterator[Proof]:
     """The same, judged n_looks times, evenly spread over the learning; judging costs the learning no time."""
-    market, optimum = _solved(market_name)
+    market, optimum = solved(market_name)
     n_steps = N_STEPS[algorithm] if n_steps is None else n_steps
     path, action = judging_path(market, seed), algorithms.get(algorithm).actions[0]
     best = play_optimum(market, path, optimum, action).mean
-    started, cpu, begun = time.perf_counter(), time.process_time(), 0.0
-    seconds = cpu_seconds = begun
+    seconds = cpu_seconds = 0.0
+    started, cpu = time.perf_counter(), time.process_time()
     learner = make_learner(algorithm, market, seed, n_steps, parameters)
     try:
         for look in range(1, n_looks + 1):

@@ -47,6 +47,7 @@ def test_only_large_networks_on_a_gpu_calculate_in_16_bits(monkeypatch):
     assert backends.precision_of("cuda", "ane") == Precision("cuda", torch.bfloat16)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
     assert backends.precision_of("cuda", "lstm") == Precision("cuda", torch.float16)
+    assert backends.precision_of("cuda", "recurrent").dtype is torch.float16
 
 
 def test_only_float16_needs_scaled_gradients():

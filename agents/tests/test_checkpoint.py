@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from agents.learners import checkpoint
 from agents.learners.checkpoint import Checkpoint, CheckpointUnusable
+from agents.lesson import CODE, Lesson
+from agents.tests import worlds
+from core.simulation.compiled import PROJECT
 
 ARRAYS = {
     "float": np.array([[1.5, -0.0], [np.inf, 1e-300]]),
@@ -77,3 +82,34 @@ def test_a_fingerprint_depends_on_values_and_not_on_their_order():
     one = checkpoint.fingerprint({"seed": 1, "rows": [1, 2]})
     assert one == checkpoint.fingerprint({"rows": [1, 2], "seed": 1})
     assert one != checkpoint.fingerprint({"seed": 2, "rows": [1, 2]})
+
+
+def test_the_code_of_a_fingerprint_reaches_from_the_lesson_to_every_learner_and_the_kernel(monkeypatch):
+    reached: set[str] = set()
+
+    def reading(path):
+        reached.add(str(path.relative_to(PROJECT)))
+        return b"" if path.name == changed else b"code"
+
+    changed = ""
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    before = checkpoint.code_fingerprint.__wrapped__(*CODE)
+    for name in ("learning.py", "learners/fast_ppo.py", "learners/off_policy.py", "networks/transformer.py"):
+        assert f"agents/{name}" in reached
+    assert {"agents/algorithms/sac.py", "core/simulation/kernel/advance.py", "core/files.py"} <= reached
+    assert not any(name.startswith("agents/tests") or "views" in name for name in reached)
+    assert before == checkpoint.code_fingerprint.__wrapped__(*CODE)
+    changed = "fast_ppo.py"
+    assert before != checkpoint.code_fingerprint.__wrapped__(*CODE)
+
+
+def test_a_lesson_under_other_code_has_another_fingerprint(monkeypatch):
+    settings = worlds.settings()
+    data = worlds.dataset(settings)
+    one = Lesson(
+        dataset=data, settings=settings, parameters={}, seed=1, training=data.training, validation=data.validation
+    )
+    before = one.fingerprint()
+    assert before == one.fingerprint()
+    monkeypatch.setattr("agents.lesson.code_fingerprint", lambda *places: "after an upgrade")
+    assert before != one.fingerprint()

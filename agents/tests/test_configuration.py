@@ -5,8 +5,9 @@ import pytest
 
 from agents import algorithms, own_state
 from agents.checks import check_all
-from agents.configuration import ConfigurationError, DeployChecks, demo_configuration, parse
+from agents.configuration import ConfigurationError, DeployChecks, demo_configuration, parse, space_of
 from agents.drawn import applied
+from agents.networks.spec import NetworkSpec
 from agents.normalisers import NormaliserChoice
 from agents.rewards import RewardSettings
 from agents.search import search_space, suggest
@@ -33,6 +34,13 @@ def test_the_demo_settings_parse_and_come_back(algorithm):
         (("training", "search"), {"width": "wide"}, "training.search: width"),
         (("training", "search"), {"height": 3}, "unknown parameter 'height'"),
         (("training", "search"), {"drop": "volume"}, "drop: got 'volume', expected one of momentum"),
+        (("training", "search"), {"depth": 9}, "depth: got 9, expected a whole number from 1 to 8"),
+        (("training", "search"), {"n_epochs": 2.5}, "n_epochs: got 2.5, expected a whole number from 1 to 50"),
+        (("training", "search"), {"gae_lambda": {"low": 0.9, "high": 1.1}}, "gae_lambda: got .* from 0.01 to 1"),
+        (("training", "search"), {"tau": 0.01}, "unknown parameter 'tau'"),  # of another algorithm
+        (("training", "search"), {"network": "recurrent"}, "network: got 'recurrent', expected one of ane, lstm"),
+        (("training", "search"), {"network": {"choices": ["mlp", "tcn"]}}, "tcn reads the last bars, but network.win"),
+        (("training", "search"), {"window": {"choices": [8, 300]}}, "window: got .* whole number from 1 to 256"),
         (("training", "search"), {"gamma": {"low": 0, "high": 1, "log": True}}, "training.search: gamma"),
         (("training", "n_folds"), 0, "training.n_folds: got 0"),
         (("training", "n_seeds"), 1.5, "training.n_seeds: got 1.5"),
@@ -106,7 +114,7 @@ def test_settings_older_than_folds_and_networks_keep_their_meaning():
     training = settings.training
     assert (training.n_folds, training.n_seeds, training.n_final_seeds, training.purge_bars) == (3, 2, 3, None)
     assert (training.sampler, training.pruner, training.backend) == ("tpe", "hyperband", "cpu")
-    assert training.n_steps_total == (4 * 3 * 2 + 3) * 20_000
+    assert training.n_steps_total == (12 * 3 * 2 + 3) * 20_000
 
 
 def test_network_actions_and_episodes_are_chosen_and_come_back():
@@ -140,6 +148,43 @@ def test_settings_narrow_the_search():
     drawn = suggest(_FirstOfAll(), search_space("ppo", wanted))
     assert (drawn["width"], drawn["gamma"], drawn["depth"]) == (8, 0.5, 1)
     assert drawn["learning_rate"] == usual["learning_rate"]["low"]
+
+
+def test_a_width_of_one_s_own_holds_unless_the_study_is_asked_to_vary_it():
+    data = configuration() | {"network": {"hidden": [256, 256]}}
+    data["training"] = data["training"] | {"search": {}}
+    settings = parse("ppo", data)
+    assert "width" not in space_of(settings)
+    drawn = suggest(_FirstOfAll(), space_of(settings))
+    assert applied(settings, drawn)[0].network.hidden == (256, 256)
+    data["training"]["search"] = {"width": {"choices": [128, 256]}}
+    asked = parse("ppo", data)
+    assert applied(asked, suggest(_FirstOfAll(), space_of(asked)))[0].network.hidden == (128, 128)
+    assert "width" in search_space("ppo", {}, network=NetworkSpec())
+
+
+def test_kind_and_window_of_the_network_are_varied_on_request():
+    data = configuration() | {"network": {"kind": "ane", "window": 30, "options": {"heads": 2}}}
+    data["training"]["search"] |= {"network": {"choices": ["tcn", "mlp"]}, "window": {"choices": [8, 16]}}
+    settings = parse("ppo", data)
+    drawn, rest = applied(settings, suggest(_FirstOfAll(), space_of(settings)))
+    assert (drawn.network.kind, drawn.network.window) == ("tcn", 8)
+    assert dict(drawn.network.options) == {"channels": 32, "kernel": 3}  # those of ane mean nothing to it
+    assert not {"network", "window"} & set(rest)
+    kept = applied(settings, {"network": "ane"})[0].network
+    assert (kept.window, kept.options["heads"]) == (30, 2)
+    assert "network" not in search_space("ppo", {}) and "window" not in search_space("ppo", {})
+
+
+def test_what_an_algorithm_reads_besides_is_fixed_or_varied_on_request():
+    space = search_space("ppo", {"n_epochs": 4, "gae_lambda": {"low": 0.8, "high": 0.99}, "n_copies": {"choices": [8]}})
+    assert space["n_epochs"] == {"choices": [4]}
+    assert space["gae_lambda"] == {"low": 0.8, "high": 0.99, "log": False, "whole": False}
+    assert space["n_copies"] == {"choices": [8]}
+    assert not {"n_epochs", "clip_range", "target_kl"} & set(search_space("ppo", {}))
+    assert search_space("sac", {"steps_per_update": {"low": 4, "high": 16}})["steps_per_update"]["whole"]
+    for found in algorithms.all_algorithms().values():
+        assert not set(found.space) & set(found.optional)
 
 
 def test_groups_of_features_may_be_dropped_one_at_a_time():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from agents.learners.guard import TrainingDiverged
 from agents.learning import Lesson, TrainingPaused, learn
 from agents.networks.spec import NetworkSpec
 from agents.policy import ServedPolicy
-from agents.tests import worlds
+from agents.tests import test_off_policy, worlds
 
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in backends.TPU_PACKAGES),
@@ -134,6 +135,29 @@ def test_the_deviation_of_sac_stays_within_its_limits():
 
 
 @pytest.mark.parametrize("algorithm", ON_TPU)
+def test_it_learns_to_hold_before_rises_only(algorithm):
+    """The market of the off-policy tests: its one feature tells whether the next bar rises or falls by 2 %."""
+    n_steps = 24_576 if algorithm == "ppo" else 6_144
+    asked = replace(test_off_policy.request(algorithm, n_steps=n_steps), backend="tpu")
+    asked.settings.training = SimpleNamespace(n_evaluations=1)
+    backends.prepare("tpu")
+    learner = algorithms.get(algorithm).make(asked)
+    while learner.steps_done < n_steps:
+        learner.advance()
+    # Flat and invested before a rise, then flat and invested before a fall.
+    seen = np.array([[sign, weight] for sign in (1.0, -1.0) for weight in (0.0, 1.0)], dtype=np.float32)
+    with torch.no_grad():
+        found = test_off_policy.served(learner.policy())(torch.from_numpy(seen)).numpy()
+    if algorithm == "sac":
+        wanted = np.tanh(found[:, 0])
+        assert (wanted[:2] > 0.5).all() and (wanted[2:] < 0.1).all(), wanted
+    else:
+        hold, buy, sell = range(3)
+        best = found.argmax(1)
+        assert best[0] == buy and best[1] in (hold, buy) and best[2] in (hold, sell) and best[3] == sell, best
+
+
+@pytest.mark.parametrize("algorithm", ON_TPU)
 def test_it_goes_on_from_a_snapshot_as_if_nothing_had_happened(algorithm):
     whole = make(algorithm)
     reports = [whole.advance(), whole.advance()]
@@ -167,13 +191,13 @@ def test_a_snapshot_of_another_learner_is_refused():
         make("sac", network=NetworkSpec(hidden=(4, 4), activation="relu")).restore(taken)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ON_TPU)
+@pytest.mark.parametrize(
+    "algorithm", ["dqn", pytest.param("ppo", marks=pytest.mark.slow), pytest.param("sac", marks=pytest.mark.slow)]
+)
 def test_a_paused_lesson_ends_with_the_weights_of_one_that_was_not(algorithm, tmp_path):
-    asked = iter(["go", "pause"])
     path = tmp_path / "one.checkpoint"
-    with pytest.raises(TrainingPaused):
-        learn(lesson(algorithm), wish=lambda: next(asked), checkpoint=path)
+    with pytest.raises(TrainingPaused):  # after its first evaluation, however long JAX compiles before
+        learn(lesson(algorithm), wish=lambda: "pause" if path.exists() else "go", checkpoint=path)
     starts: list[int] = []
     result = learn(lesson(algorithm), checkpoint=path, on_progress=lambda said: starts.append(said.steps_done))
     assert starts[0] > 0
@@ -219,8 +243,9 @@ def test_an_input_that_becomes_nan_is_named():
 
 def test_only_plain_networks_learn_there():
     network = NetworkSpec("lstm", (8,), window=4, options={"size": 4})
+    words = r"^backend tpu learns mlp networks only, not lstm; choose cpu or cuda"
     for wrong in (lambda: learn(lesson("ppo", network=network)), lambda: make("ppo", network=network)):
-        with pytest.raises(BackendMissing, match=r"^backend tpu learns mlp networks only, not lstm; choose cpu or cuda"):
+        with pytest.raises(BackendMissing, match=words):
             wrong()
 
 

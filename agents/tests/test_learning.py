@@ -35,6 +35,12 @@ SLOW = {name: {"n_copies": 8, "n_epochs": 1} for name in ("masked_ppo", "recurre
 ACCUMULATOR = "tensorboard.backend.event_processing.event_accumulator"
 
 
+@pytest.fixture(autouse=True)
+def only_between_rounds(monkeypatch):
+    """Wishes told one by one are asked for between rounds alone, however long a round takes here."""
+    monkeypatch.setattr(learning, "SECONDS_OF_A_ROUND", 1e9)
+
+
 def lesson(
     algorithm: str = "ppo", seed: int = 1, *, n_steps: int = N_STEPS, bars: Any = None, **changes: Any
 ) -> Lesson:

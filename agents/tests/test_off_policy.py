@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithms
+from agents import algorithms, learning
 from agents.algorithms.base import LearnerRequest
 from agents.env_config import EnvConfig
 from agents.learners.guard import TrainingDiverged
@@ -166,7 +166,8 @@ def lesson(name, network, n_steps=3_072):
         ("rainbow_dqn", NetworkSpec("tcn", (8,), "relu", window=4, options={"channels": 4})),
     ],
 )
-def test_a_paused_lesson_ends_with_the_weights_of_one_that_was_not(name, network, tmp_path):
+def test_a_paused_lesson_ends_with_the_weights_of_one_that_was_not(name, network, tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "SECONDS_OF_A_ROUND", 1e9)  # asked between rounds alone
     whole = learn(lesson(name, network))
     wishes = iter(["go", "pause"])
     with pytest.raises(TrainingPaused):

@@ -7,6 +7,7 @@ from django.utils import timezone
 from agents import control, queue
 from agents.models import TrainingPlan, TrainingRun, Trial
 from agents.new_run import RunWish
+from agents.run_settings import settings_of_run
 from agents.tasks import advance_queue
 from agents.tests.desk import make_agent
 from core.models import Event, JobRow
@@ -128,6 +129,48 @@ def test_a_waiting_one_is_taken_out_and_a_stopped_one_makes_place(agents):
     assert wanted() == ["cleo"]
 
 
+def test_to_cancel_ends_a_run_for_good_and_keeps_no_files(agents, settings, tmp_path):
+    settings.MODELS_DIR = tmp_path
+    run, other = queued(agents[0]), queued(agents[1])
+    files = [
+        tmp_path / name.format(run.pk)
+        for name in ("checkpoints/run-{}/trial-0/fold-0/seed-0.checkpoint", "trials/run-{}-trial-0-seed-0.safetensors")
+    ]
+    not_ours = tmp_path / "trials" / f"run-{run.pk}1-trial-0-seed-0.safetensors"
+    for file in (*files, not_ours):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    Trial.objects.create(run=run, number=0, seed=1, state=Trial.State.DONE, value=0.5)
+    TrainingRun.objects.filter(pk=run.pk).update(state=State.PAUSED, desired_state=Desired.PAUSED)  # no process has it
+    control.cancel_training(run, actor="ann")
+    run.refresh_from_db()
+    assert (run.state, run.desired_state, run.phase) == (State.STOPPED, Desired.STOPPED, "Canceled")
+    assert run.finished_at is not None
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [not_ours]
+    assert run.trials.count() == 1
+    other.refresh_from_db()
+    assert other.desired_state == Desired.RUNNING  # its place is free
+    for again in (control.cancel_training, control.resume_training, control.pause_training):
+        with pytest.raises(ValueError, match="is stopped, so there is nothing to"):
+            again(run, actor="ann")
+    finish(other)
+    with pytest.raises(ValueError, match="is finished, so there is nothing to stop"):
+        control.cancel_training(other, actor="ann")
+    assert kinds().count("training.stopped") == 1
+
+
+def test_the_process_of_a_canceled_run_keeps_nothing(agents, settings, tmp_path):
+    settings.MODELS_DIR = tmp_path
+    run = queued(agents[0])
+    file = tmp_path / "checkpoints" / f"run-{run.pk}" / "final" / "seed-0.checkpoint"
+    file.parent.mkdir(parents=True)
+    file.touch()
+    TrainingRun.objects.filter(pk=run.pk).update(state=State.RUNNING, desired_state=Desired.STOPPED)
+    call_command("run_training", str(run.pk))
+    run.refresh_from_db()
+    assert (run.state, run.phase, file.exists()) == (State.STOPPED, "Canceled", False)
+
+
 def test_to_keep_the_best_needs_a_finished_trial(agents):
     run = queued(agents[0])
     with pytest.raises(ValueError, match="no finished trial yet"):
@@ -204,9 +247,78 @@ def test_the_command_queues_agents_in_the_order_they_are_named(agents, capsys):
     assert TrainingPlan.objects.count() == 1
 
 
+def test_a_test_says_that_it_stays_short(agents, capsys):
+    call_command("train", "ada", "--test", "--trials", "50")
+    assert "A test has 2 trials at most, not 50." in capsys.readouterr().out
+    assert settings_of_run(TrainingRun.objects.latest("pk")).training.n_trials == 2
+
+
 def test_all_means_every_agent_and_none_is_said(capsys):
     with pytest.raises(CommandError, match="there are: none yet"):
         call_command("train", "all")
     make_agent()
     call_command("train", "all")
     assert "walker begins" in capsys.readouterr().out
+
+
+def test_runs_are_paused_continued_and_ended_from_a_terminal(agents, capsys):
+    run = queued(agents[0])
+    Trial.objects.create(run=run, number=0, seed=1, state=Trial.State.DONE, value=0.5)
+    wishes = []
+    for action in ("pause", "resume", "keep-best", "stop"):
+        call_command("training", action, str(run.pk))
+        run.refresh_from_db()
+        wishes.append((run.desired_state, run.keep_best))
+    assert wishes == [
+        (Desired.PAUSED, False),
+        (Desired.RUNNING, False),
+        (Desired.RUNNING, True),
+        (Desired.STOPPED, True),
+    ]
+    said = capsys.readouterr().out
+    assert f"Run {run.pk} of ada pauses; everything under way is kept" in said
+    assert "is ended for good" in said
+    events = Event.objects.filter(kind__startswith="training.").order_by("id")[2:]
+    assert [event.kind for event in events] == [f"training.{name}" for name in ("paused", "resumed", "kept", "stopped")]
+    assert all(event.actor.endswith("terminal)") for event in events)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("pause", "999"), r"there is no training run 999; the newest are \d+ \(ada\)"),
+        (("resume", "{run}"), r"ada run \d+ is at work, so there is nothing to resume"),
+        (("keep-best", "{run}"), "no finished trial yet"),
+        (("pause", "first"), "invalid int value: 'first'"),
+        (("explode", "1"), "invalid choice: 'explode'"),
+    ],
+)
+def test_a_wrong_run_or_state_is_one_clear_line(agents, words, message):
+    run = queued(agents[0])
+    with pytest.raises(CommandError, match=message):
+        call_command("training", *(word.format(run=run.pk) for word in words))
+
+
+def test_without_any_run_the_command_says_how_to_start_one():
+    with pytest.raises(CommandError, match="there is no training run 1; none has been started yet"):
+        call_command("training", "stop", "1")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "values", "message"),
+    [
+        ("ppo", {"backend": "tpu", "changes": {"network": {"kind": "lstm", "window": 8}}},
+            "backend: The TPU learns MLP only; .*; the network is lstm"),
+        ("a2c", {"backend": "tpu"}, "backend: A2C runs on cpu, cuda, not on tpu"),
+        # What the settings say counts too.
+        ("ppo", {"changes": {"training": {"backend": "tpu"}, "network": {"kind": "tcn", "window": 8}}},
+            "backend: The TPU learns MLP only"),
+    ],
+)  # fmt: skip
+def test_a_backend_without_the_algorithm_or_the_network_is_refused_at_once(algorithm, values, message):
+    agent = make_agent(algorithm)
+    with pytest.raises(ValueError, match=message):
+        control.start_training(agent, actor="ann", **values)
+    assert not TrainingRun.objects.exists()
+    assert agent.configurations.count() == 1
+    assert control.start_training(make_agent(name="fits"), actor="ann", backend="tpu").backend == "tpu"

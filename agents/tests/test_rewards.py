@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
-from agents.rewards import COMPONENT_NAMES, RewardSettings, reward, reward_of, sums_of
+from agents.configuration import ConfigurationError, parse
+from agents.rewards import COMPONENT_NAMES, RewardSettings, check_rate, reward, reward_of, sums_of
+from agents.tests import worlds
+from core.simulation.rules import MarketRules
 
 PARTS = {
     "net_return": 0.01, "log_return": 0.00995, "drawdown": -0.02, "volatility": -0.04, "cost": -0.003,
@@ -54,3 +57,20 @@ def test_settings_come_back_from_their_dictionary_and_old_ones_still_fit():
 def test_sums_are_named():
     rows = np.arange(20.0).reshape(2, 10)
     assert sums_of(rows) == dict(zip(COMPONENT_NAMES, range(10, 30, 2), strict=True))
+
+
+@pytest.mark.parametrize("name", ["differential_sharpe", "differential_downside"])
+def test_a_differential_ratio_that_is_switched_off_is_refused_where_settings_are_read(name):
+    data = worlds.configuration()
+    weighed = data | {"reward": {name: 0.1}}
+    message = f"reward: a weight of {name} does nothing while rules.sharpe_rate is 0; set rules.sharpe_rate"
+    with pytest.raises(ConfigurationError, match=message):
+        parse("ppo", weighed)
+    varied = data | {"training": data["training"] | {"search": {f"reward_{name}": {"low": 0.0, "high": 1.0}}}}
+    with pytest.raises(ConfigurationError, match=message):
+        parse("ppo", varied)
+    with_rate = {"rules": data["rules"] | {"sharpe_rate": 0.01}}
+    assert getattr(parse("ppo", weighed | with_rate).reward, name) == 0.1
+    assert f"reward_{name}" in parse("ppo", varied | with_rate).training.search
+    # Weights of 0 need no rate, whether set or searched.
+    check_rate(RewardSettings(), MarketRules(), {f"reward_{name}": 0, "width": 16})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from agents.skill import judge
+from agents.skill import judge, judge_study, sharpe_of, stitched
 
 EULER = 0.5772156649015329
 
@@ -71,3 +71,23 @@ def test_who_never_invested_has_shown_nothing() -> None:
 def test_wrong_input_is_refused(returns: np.ndarray, sharpes: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         judge(returns, sharpes)
+
+
+def test_a_studys_returns_are_the_mean_over_seeds_and_folds_follow_each_other() -> None:
+    folds = [[np.array([0.01, 0.03]), np.array([0.03, 0.01])], [np.array([0.0, -0.02, 0.04])]]
+    np.testing.assert_allclose(stitched(folds), [0.02, 0.02, 0.0, -0.02, 0.04])
+    # Mean 0.012, sum of squares about it 0.00208, so variance 0.00052.
+    assert sharpe_of(stitched(folds)) == pytest.approx(0.012 / 0.00052**0.5)
+    assert sharpe_of(np.zeros(4)) == 0.0
+    with pytest.raises(ValueError, match="fold 1: seeds have 2, 3 returns"):
+        stitched([[np.zeros(2), np.zeros(3)]])
+
+
+def test_a_study_is_judged_by_its_best_trial_against_all_that_have_returns() -> None:
+    random = np.random.default_rng(7)
+    trials = [[[random.normal(0.0, 0.01, 200) for _ in range(2)] for _ in range(3)] for _ in range(4)]
+    trials.append([])  # failed before its first part
+    found = judge_study(trials, 2)
+    sharpes = np.array([sharpe_of(stitched(trial)) for trial in trials[:4]])
+    assert found == judge(stitched(trials[2]), sharpes)
+    assert (found.n_trials, found.n_bars) == (4, 600)

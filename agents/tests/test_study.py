@@ -3,9 +3,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
-from agents.study import Drawn, StudyPlan, knee, middle, part_score, seed_for
+from agents.study import Drawn, StudyPlan, knee, middle, part_score, population, seed_for
 
 SPACE = {
     "x": {"low": 1e-3, "high": 1.0, "log": True},
@@ -65,7 +65,7 @@ def test_another_seed_is_another_study_and_later_trials_have_learned():
 
 
 def test_hyperband_ends_some_trials_early_and_never_the_best():
-    trials = carried_out(plan(), 1, random.Random(0))
+    trials = carried_out(plan(seed=1), 1, random.Random(0))
     pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
     assert 3 <= len(pruned) <= 28
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
@@ -84,10 +84,41 @@ def test_a_trial_draws_and_ends_the_same_when_it_is_asked_again():
 
 
 def test_a_trial_waits_for_all_trials_it_may_look_at():
-    assert [plan().n_settled(number) for number in (0, 3, 4, 10)] == [0, 0, 1, 7]
-    assert plan(n_trials=200).lag == 25
-    with pytest.raises(ValueError, match="trial 10 needs 7 ended trials, got 2"):
+    # 32 trials: a quarter is 8, so trial 8 is the first to look at one, trial 10 at the first three.
+    assert [plan().n_settled(number) for number in (0, 7, 8, 10)] == [0, 0, 1, 3]
+    assert [plan(n_trials=n).lag for n in (1, 4, 12, 32, 64, 200)] == [2, 2, 3, 8, 16, 16]
+    with pytest.raises(ValueError, match="trial 10 needs 3 ended trials, got 2"):
         Drawn(plan(), 10, carried_out(plan(n_trials=4), 1, random.Random(0))[:2])
+
+
+def test_most_trials_of_the_usual_study_are_drawn_from_what_came_before():
+    usual = carried_out(plan(n_trials=12), 1, random.Random(0))
+    better = [Drawn(plan(n_trials=12), number, usual).parameters for number in range(12)]
+    # The same study with every result turned round: what differs was drawn from results.
+    worse = [_turned(trial) for trial in usual]
+    other = [Drawn(plan(n_trials=12), number, worse).parameters for number in range(12)]
+    informed = [number for number in range(12) if better[number] != other[number]]
+    # Blind: the three at random and those that see fewer than three. Equal draws happen, so not all others differ.
+    assert 3 <= min(informed) <= 5 and len(informed) >= 4
+    assert sum(trial.state == TrialState.PRUNED for trial in usual) >= 2
+
+
+def _turned(trial):
+    values = None if trial.value is None or trial.state != TrialState.COMPLETE else [-trial.value]
+    return create_trial(
+        state=trial.state, values=values, params=trial.params, distributions=trial.distributions,
+        intermediate_values={step: -value for step, value in trial.intermediate_values.items()},
+        system_attrs=trial.system_attrs,
+    )  # fmt: skip
+
+
+def test_a_small_genetic_study_has_a_second_generation():
+    # A quarter of the trials, at most 50; in small studies up to four, at most half of them, never fewer than two.
+    assert [population(n) for n in (1, 4, 6, 8, 12, 40, 400)] == [2, 2, 3, 4, 4, 10, 50]
+    for n_trials in (6, 12):
+        trials = carried_out(plan(n_trials=n_trials, sampler="nsga2", pruner="none"), 1, random.Random(0))
+        generations = [trial.system_attrs.get("NSGAIISampler:generation", 0) for trial in trials]
+        assert max(generations) >= 1, generations
 
 
 def test_seeds_differ_by_every_part_of_their_path_and_fit_a_column():

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.urls import reverse
 
-from agents.models import AgentConfiguration, TrainingPlan, TrainingPoint, TrainingRun, Trial
+from agents.models import AgentConfiguration, ModelVersion, TrainingPlan, TrainingPoint, TrainingRun, Trial
 from agents.training_rows import RunView, main_run
 from core.models import Event, JobRow
 from tests import factories
@@ -218,12 +218,17 @@ def test_unchanged_settings_stay_the_same_version(operator, desk):
         ({"network": "recurrent"}, "Network: that does not go with PPO"),
         ({"algorithm": "sac"}, "Algorithm: that does not go; it can be PPO."),
         ({"backend": "cuda"}, "Runs on: No GPU was found on this machine."),
+        ({"backend": "tpu", "network": "lstm"}, "Runs on: The TPU learns MLP only; choose that as the network"),
+        ({"episodes": "backwards"}, "Episodes: choose one of the list."),
+        ({"costs": "-1"}, "Costs vary by: at least 0."),
+        ({"purge_bars": "few"}, "Bars left out: that is not a whole number."),
         ({"not_before": "2001-01-01T00:00"}, "Not before: that moment has passed"),
         ({"agent": "nobody"}, "Agent: it is no longer here"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(operator, desk, monkeypatch, tmp_path, values, words):
     monkeypatch.setattr("agents.training_backends.DEVICES", tmp_path)
+    monkeypatch.setattr("agents.training_backends.find_spec", lambda name: True)  # the extra may be missing here
     before = TrainingRun.objects.count()
     response = operator.post("/training/new/", form(**values))
     assert response.status_code == 422 and words in text(response).replace("&#x27;", "'")
@@ -345,3 +350,55 @@ def test_a_trial_shows_every_fold_and_seed(operator, run):
         assert words in page
     part = operator.get(address, headers={"HX-Request": "true"})
     assert "<html" not in text(part) and "data-close-drawer" in text(part) and "HX-Request" in part["Vary"]
+
+
+def test_a_failed_trial_says_which_input_and_where_its_checkpoint_is(operator, run):
+    problem = "observation vix became NaN after 512 steps; repair its bars or leave it out"
+    file = f"checkpoints/run-{run.pk}/trial-1/fold-0/seed-0.checkpoint"
+    metrics = {"problem": problem, "checkpoint": file, "note": "trial 2, fold 1, seed 1: Learning starts anew: damaged"}
+    Trial.objects.filter(run=run, number=1).update(state="failed", value=None, metrics=metrics)
+    address = reverse("trial", args=[run.pk, 2])
+    page = text(operator.get(address))
+    for words in (f"It failed: {problem}", file, "Learning starts anew: damaged"):
+        assert words in page
+    # A canceled or finished run keeps no checkpoints.
+    change(run, state="stopped", desired_state="stopped")
+    page = text(operator.get(address))
+    assert problem in page and file not in page
+
+
+def test_to_cancel_says_that_it_is_for_good(operator, run):
+    page = text(operator.get(reverse("training-ask", args=[run.pk, "cancel"])))
+    assert "It ends for good" in page and "To go on later, pause it instead." in page
+
+
+def test_more_settings_become_a_version_of_the_settings_and_come_back(operator, desk):
+    usual = {"episodes": "random", "costs": "0.0", "pruner": "hyperband", "purge_bars": ""}
+    operator.post("/training/new/", form(**usual, queued="on"))
+    assert desk.aapl.configurations.count() == 1  # nothing was changed
+    chosen = {"episodes": "chronological", "costs": "50", "pruner": "none", "purge_bars": "12"}
+    assert operator.post("/training/new/", form(**chosen, queued="on")).status_code == 302
+    data = desk.aapl.configuration.data
+    assert (data["episodes"]["kind"], data["randomise"]["costs"]) == ("chronological", 0.5)
+    assert (data["training"]["pruner"], data["training"]["purge_bars"]) == ("none", 12)
+    page = text(operator.get("/training/form/?agent=aapl-swing"))
+    assert 'value="chronological" selected' in page and 'value="50.0"' in page and 'value="12"' in page
+    # What is not sent stays; empty bars mean the usual number again.
+    operator.post("/training/new/", form(queued="on"))
+    assert desk.aapl.configurations.count() == 2
+    operator.post("/training/new/", form(purge_bars="", queued="on"))
+    assert desk.aapl.configuration.data["training"]["purge_bars"] is None
+    assert desk.aapl.configuration.data["training"]["pruner"] == "none"
+
+
+def test_run_and_study_say_whether_it_was_skill_or_luck(operator, desk):
+    run = factories.training_run(desk.ndx, finished=True)
+    pages = [reverse("study", args=[run.pk]), reverse("training-run", args=[run.pk])]
+    said = "Better than luck of 12 tries with a chance of 97 %."
+    assert not any(said in text(operator.get(page)) for page in pages)
+    ModelVersion.objects.create(
+        agent=desk.ndx, version=9, run=run, file="x", sha256="9c41" * 16, weights_sha256="2f90" * 16, seed=1,
+        data_fingerprint="77ab" * 16, code_version="0.1.0", library_versions={}, features=[], parameters={},
+        study_name="x", metrics={"study": {"skill": {"words": said}}},
+    )  # fmt: skip
+    assert all(said in text(operator.get(page)) for page in pages)

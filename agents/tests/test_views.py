@@ -344,3 +344,18 @@ def test_the_data_in_the_page_is_the_chart_data(operator, desk):
     page = operator.get("/").content.decode()
     embedded = page.split('id="chart-data" type="application/json">')[1].split("</script>")[0]
     assert json.loads(embedded)["symbol"] == "AAPL"
+
+
+def test_a_transformers_decision_shows_which_bars_it_looked_at(operator, desk):
+    decision = desk.aapl.decisions.order_by("-time").first()
+    address = reverse("decision", args=["aapl-swing", int(decision.time.timestamp())])
+    assert "Which bars it looked at" not in operator.get(address).content.decode()
+    attention = [{"bars_ago": 1, "share": 0.5}, {"bars_ago": 0, "share": 0.2}, {"bars_ago": 12, "share": 0.1}]
+    decision.rationale = {**decision.rationale, "attention": attention}
+    decision.save()
+    response = operator.get(address)
+    page = response.content.decode()
+    for words in ("Which bars it looked at", "1 bar ago", "this bar", "12 bars ago", "50\u202f%"):
+        assert words in page
+    # Bars are as long as their share of the largest: 0.5, 0.2 and 0.1 of 0.5.
+    assert [row["of_largest"] for row in response.context["looked_at"]] == [1.0, 0.4, 0.2]

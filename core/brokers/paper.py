@@ -66,8 +66,8 @@ class PaperBroker:
         order = _still_open(order, bar)
         outcome = live_through(
             position, instrument, float(book.cash), float(book.start_cash), self.rules, bar,
-            None if order is None else float(order.signed_quantity - _filled(order)), n_days=n_days, overnight=overnight,
-            protect=protect,
+            None if order is None else float(order.signed_quantity - _filled(order)),
+            n_days=n_days, overnight=overnight, protect=protect,
         )  # fmt: skip
         _book_financing(book, instrument, bar, outcome, n_days)
         fills = [*self._at_open(book, instrument, bar, order, outcome.at_open)]
@@ -131,8 +131,9 @@ def _still_open(order: Order | None, bar: ClosedBar) -> Order | None:
 
 def _is_that_close(order: Order | None, trade: Trade) -> bool:
     """Whether an order asks for just the forced close that trades: then that order is filled, not one beside it."""
-    forced = order is not None and order.purpose == trade.purpose == Order.Purpose.FORCE
-    return forced and abs(trade.quantity) <= float(order.quantity - order.filled_quantity)
+    if order is None or not order.purpose == trade.purpose == Order.Purpose.FORCE:
+        return False
+    return abs(trade.quantity) <= float(order.quantity - order.filled_quantity)
 
 
 def _filled(order: Order) -> Decimal:

@@ -1,14 +1,19 @@
 """Protective levels, interest and futures through the real ledger: the worked cases of the simulation, in Decimal."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from core.brokers.paper import PaperBroker
+from core.brokers.paper_bar import Overnight
 from core.closed_bar import ClosedBar
 from core.ledger import mark, value_book
-from core.models import Book, Event, Fill, Financing, Instrument, Order, Position
+from core.models import Book, EquitySnapshot, Event, Fill, Financing, Instrument, Order, Position
+from core.simulation import kernel
+from core.simulation.bars import bar_table
 from core.simulation.rules import MarketRules
 from core.tests import rows
 from core.tests.rows import day
@@ -154,3 +159,117 @@ def test_a_futures_gain_goes_to_cash_at_every_close() -> None:
     book.refresh_from_db()
     assert book.cash == 100_810 - 400
     assert Position.objects.get().realised_result == 2 * 20 * Decimal("10.25")
+
+
+def test_a_forced_close_waits_while_nothing_may_trade() -> None:
+    # A time stop is no less a trade than a stop: trading that was stopped by a person stops it, too.
+    broker, book, aapl = long_100(MarketRules(schedule="none", time_stop=1.0))
+    for number in (3, 4):
+        assert live(broker, book, aapl, flat_bar(number, 41.0), protect=False) == []
+        assert Position.objects.get().forced_flat
+    (fill,) = live(broker, book, aapl, flat_bar(6, 41.0))
+    assert (fill.quantity, fill.order.purpose) == (-100, "force")
+
+
+def test_a_margin_call_is_not_forgotten_while_nothing_may_trade() -> None:
+    # 5,000 in cash and 200 at 40.00: at 30.00 the position is worth 6,000 of 2,998 equity, more than 1.8 times.
+    rules = MarketRules(schedule="none", half_spread_bps=0.0, leverage=2.0, margin_call=1.8)
+    book, aapl = rows.book("5000"), rows.instrument()
+    broker = PaperBroker(rules)
+    live(broker, book, aapl, flat_bar(2, 40.0), rows.order(book, aapl, "200"))
+    live(broker, book, aapl, bar(3, 40.0, 40.0, 30.0, 30.0))
+    assert Position.objects.get().forced_flat
+    # At 40.00 again it is 8,000 of 5,000 and would be no call, but one has been made.
+    live(broker, book, aapl, flat_bar(4, 40.0), protect=False)
+    assert Position.objects.get().forced_flat
+    (fill,) = live(broker, book, aapl, flat_bar(5, 40.0))
+    assert (fill.quantity, fill.order.purpose) == (-200, "force")
+
+
+def test_the_order_for_a_forced_close_is_the_one_that_is_filled() -> None:
+    broker, book, aapl = long_100(MarketRules(schedule="none", time_stop=1.0))
+    order = rows.order(book, aapl, "-100", decided=2)
+    Order.objects.filter(pk=order.pk).update(purpose=Order.Purpose.FORCE)
+    (fill,) = live(broker, book, aapl, flat_bar(3, 41.0), order)
+    order.refresh_from_db()
+    assert (fill.order_id, order.status, Order.objects.count()) == (order.pk, "filled", 2)
+
+
+def test_a_forced_close_larger_than_the_order_for_it_goes_as_one_of_its_own() -> None:
+    broker, book, aapl = long_100(MarketRules(schedule="none", time_stop=1.0))
+    order = rows.order(book, aapl, "-60", decided=2)
+    Order.objects.filter(pk=order.pk).update(purpose=Order.Purpose.FORCE)
+    (fill,) = live(broker, book, aapl, flat_bar(3, 41.0), order)
+    order.refresh_from_db()
+    assert (fill.quantity, order.status) == (-100, "canceled")
+
+
+@pytest.mark.parametrize("price", [0.60, 8.20, 11.60, 33.40, 57.20])
+@pytest.mark.parametrize("low", [-0.01, 0.0, 0.01])
+def test_a_level_on_the_edge_is_touched_by_the_bars_that_touch_the_kernels(price: float, low: float) -> None:
+    # A stop of 5 % on a price of whole 20 cents lies on a whole cent, give or take the hair of a float.
+    rules = MarketRules(schedule="none", half_spread_bps=0.0, stop_loss=0.05)
+    lowest = round(price * 0.95 + low, 2)
+    columns = {"open_": [price] * 3, "high": [price] * 3, "low": [price, price, lowest], "close": [price] * 3}
+    bars = bar_table(**{name: np.array(values) for name, values in columns.items()}, volume=np.full(3, 1e6))
+    targets = np.array([[100.0], [np.nan], [np.nan]])
+    _, quantity, *_ = kernel.run_targets(bars, 100_000.0, targets, rules.as_array()[None])
+    broker, book, aapl = long_100(rules, price)
+    live(broker, book, aapl, bar(3, price, price, lowest, price))
+    assert float(Position.objects.get().quantity) == quantity[-1, 0]
+
+
+def test_levels_follow_rules_that_are_changed_while_something_is_held() -> None:
+    _, book, aapl = long_100(RULES)
+    # Without its rule a level is gone; a stop of 2 % lies at 39.20 at once.
+    assert live(PaperBroker(MarketRules(schedule="none")), book, aapl, bar(3, 40.0, 50.0, 30.0, 40.0)) == []
+    assert Position.objects.get().stop_price is None
+    (fill,) = live(PaperBroker(replace(RULES, stop_loss=0.02)), book, aapl, bar(4, 40.0, 40.5, 39.2, 40.0))
+    assert fill.order.purpose == "stop"
+
+
+def test_a_level_that_cannot_trade_is_told_once_a_day() -> None:
+    broker, book, aapl = long_100(RULES)
+    for minutes in range(3):
+        now = replace(bar(3, 39.0, 39.5, 37.0, 38.5), time=day(3) + timedelta(minutes=minutes))
+        assert live(broker, book, aapl, now, protect=False) == []
+    live(broker, book, aapl, bar(4, 39.0, 39.5, 37.0, 38.5), protect=False)
+    assert Event.objects.filter(kind="protection.withheld").count() == 2
+
+
+def test_the_fee_for_borrowed_shares_counts_what_was_short_before_a_split() -> None:
+    # Short 105 at 50, split 1:10 with 0.5 paid out: 105 · 50 · 0.02 · 1 / 360, not 10 · 500 · 0.02 / 360.
+    rules = MarketRules(schedule="none", half_spread_bps=0.0, short_selling=True, borrow_rate=0.02)
+    book, aapl = rows.book("100000"), rows.instrument()
+    broker = PaperBroker(rules)
+    live(broker, book, aapl, flat_bar(2, 50.0), rows.order(book, aapl, "-105"))
+    Position.objects.update(quantity=-10, average_price=500, last_price=500)  # what booking the split leaves
+    live(broker, book, aapl, flat_bar(3, 500.0), n_days=1, overnight=Overnight(-105.0, 50.0))
+    assert float(Financing.objects.get().amount) == pytest.approx(-105 * 50 * 0.02 / 360, abs=1e-9)
+
+
+def test_an_order_at_the_open_and_its_stop_in_one_bar_are_two_fills_in_that_order() -> None:
+    broker, book, aapl = PaperBroker(replace(RULES, half_spread_bps=0.0)), rows.book("100000"), rows.instrument()
+    fills = live(broker, book, aapl, bar(2, 40.0, 41.0, 37.0, 38.5), rows.order(book, aapl, "100"))
+    assert [(fill.quantity, fill.price) for fill in fills] == [(100, 40), (-100, 38)]
+    position, snapshot = Position.objects.get(), EquitySnapshot.objects.get()
+    assert (position.quantity, position.age_bars, position.opened_at) == (0, 0, None)
+    assert (position.realised_result, snapshot.equity) == (-200, 99_800)
+
+
+def test_a_reversal_of_a_future_settles_the_old_side_and_begins_the_new() -> None:
+    # Long 2 from 15,000 at a close of 15,010; at 15,020 to short 1; the close is 15,005:
+    # 2 · 10 · 20 + 2 · 10 · 20 + 1 · 15 · 20 = 400 + 400 + 300.
+    rules = MarketRules(
+        schedule="none", half_spread_bps=0.0, tick_size=0.25, multiplier=20.0, settled_daily=True, leverage=10.0,
+        short_selling=True,
+    )  # fmt: skip
+    book = rows.book("100000")
+    nq = Instrument.objects.create(symbol="NQ", name="NQ", asset_class="future", multiplier=20, tick_size="0.25")
+    broker = PaperBroker(rules)
+    live(broker, book, nq, bar(2, 15_000.0, 15_010.0, 15_000.0, 15_010.0), rows.order(book, nq, "2"))
+    live(broker, book, nq, bar(3, 15_020.0, 15_020.0, 15_005.0, 15_005.0), rows.order(book, nq, "-3", decided=2))
+    book.refresh_from_db()
+    position = Position.objects.get()
+    assert (book.cash, position.quantity, position.age_bars) == (101_100, -1, 1)
+    assert position.realised_result == 2 * 20 * 20

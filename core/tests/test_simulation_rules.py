@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 
 from core.simulation import kernel
 from core.simulation.bars import validate_bars
-from core.simulation.fees import fees_for, load_fees
+from core.simulation.fees import FEE_FILE, fees_for, load_fees
 from core.simulation.rules import MarketRules
 
 
@@ -87,7 +88,7 @@ def test_fees_refuse_missing_times_and_name_their_version_and_sources():
         fees_for(np.array(["2024-01-01", "NaT"], dtype="datetime64[D]"))
     with pytest.raises(ValueError, match="before the fee table"):
         fees_for(np.array(["1850-01-01"], dtype="datetime64[D]"))
-    assert load_fees().version == "2026-01-01"
+    assert load_fees().version == "2026-11-21"
     assert "Interactive Brokers" in load_fees().commissions["ibkr_fixed"].source
 
 
@@ -97,6 +98,40 @@ def test_fee_file_whose_dates_do_not_ascend_is_refused(tmp_path):
     raw = {"version": "x", "commissions": {}, "sec_usd_per_million": {"rows": rows}}
     path.write_text(json.dumps(raw | {"finra_taf_usd_per_share": {"rows": rows}}))
     with pytest.raises(ValueError, match="must ascend"):
+        load_fees(path)
+
+
+def test_every_commission_says_where_it_was_read_and_since_when_it_is_known():
+    table = load_fees()
+    rows = [*table.commissions.values(), *table.contracts.values(), *table.values.values()]
+    assert len(rows) == 5
+    for row in rows:
+        assert len(row.source) > 40 and date(2020, 1, 1) < row.valid_from <= row.read <= date.fromisoformat(
+            table.version
+        )
+    # A coin's taker fee as the library for exchanges states it.
+    assert table.values["crypto"].bps == 10.0 and table.values["index"].bps == 1.0
+
+
+def test_the_crypto_commission_is_what_its_source_says():
+    ccxt = pytest.importorskip("ccxt", reason="needs the extra crypto")
+    assert load_fees().values["crypto"].bps == pytest.approx(1e4 * ccxt.binance().fees["trading"]["taker"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"source": ""}, "crypto lacks source"),
+        ({"read": None}, "crypto lacks read"),
+        ({"valid_from": "2027-01-01"}, "read 2026-11-21, before it held"),
+    ],
+)
+def test_a_commission_without_source_and_dates_is_refused(tmp_path, change, message):
+    raw = json.loads(FEE_FILE.read_text())
+    raw["commissions_bps"]["crypto"] |= change
+    path = tmp_path / "fees.json"
+    path.write_text(json.dumps(raw))
+    with pytest.raises(ValueError, match=message):
         load_fees(path)
 
 

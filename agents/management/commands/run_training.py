@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from agents.configuration import ConfigurationError
 from agents.models import TrainingRun
-from agents.queue import advance_quietly
+from agents.queue import advance_quietly, end_canceled
 from agents.registry import ModelRefused
+from agents.run_files import forget_files
 from core.commands import DeskCommand
 from core.jobs import Job, JobFailedError, LockLostError, hold
 from core.models import JobRow
@@ -43,7 +44,7 @@ def run_job(job: Job) -> None:
         if run.state == JobRow.State.FINISHED:
             return
         if run.desired_state == JobRow.Desired.STOPPED:
-            _stopped(job)
+            _canceled(job)
             return
         if run.desired_state == JobRow.Desired.PAUSED:
             job.beat(JobRow.State.PAUSED, "paused by an operator")
@@ -77,7 +78,8 @@ def _train(job: Job, run: TrainingRun) -> bool:
     return True
 
 
-def _stopped(job: Job) -> None:
-    values = {"phase": "Stopped", "finished_at": timezone.now(), "eta_seconds": None}
-    TrainingRun.objects.filter(pk=job.pk).update(**values)
-    job.beat(JobRow.State.STOPPED, "stopped by an operator")
+def _canceled(job: Job) -> None:
+    # For good: nothing goes on from here, so nothing is kept but the rows.
+    end_canceled(job.read())
+    forget_files(job.pk)
+    job.beat(JobRow.State.STOPPED, "canceled by an operator")

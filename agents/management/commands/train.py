@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from agents import control
 from agents.models import Agent, TrainingRun
 from agents.new_run import RunWish
-from agents.training_settings import BACKENDS
+from agents.training_settings import BACKENDS, TEST_TRIALS
 from core.commands import DeskCommand
 from core.operators import terminal_actor
 
@@ -20,7 +20,9 @@ class Command(DeskCommand):
         parser.add_argument("--plan", default="", metavar="NAME", help="What the list is called on the pages.")
         parser.add_argument("--minutes", type=int, help="For all of them together; what has not begun is left out.")
         parser.add_argument("--minutes-each", type=int, help="For each; the best by then is published.")
-        parser.add_argument("--trials", type=int, default=0, help="Instead of the number in the settings.")
+        parser.add_argument(
+            "--trials", type=int, default=0, help="Instead of the number in the settings; at most 2 in a test."
+        )
         parser.add_argument("--workers", type=int, default=0, help="Processes per training; chosen when left out.")
         parser.add_argument("--backend", choices=BACKENDS, help="Instead of the one in the settings.")
         parser.add_argument("--seed", type=int, default=1, help="Equal seeds give equal weights.")
@@ -39,6 +41,8 @@ class Command(DeskCommand):
             )
         except ValueError as error:
             raise CommandError(str(error)) from error
+        if options["test"] and options["trials"] > TEST_TRIALS:
+            self.stdout.write(f"A test has {TEST_TRIALS} trials at most, not {options['trials']}.")
         for run in plan.runs.order_by("position", "id"):
             state = "waits" if run.queued else "begins"
             self.stdout.write(f"Run {run.pk}: {run.agent.name} {state}")

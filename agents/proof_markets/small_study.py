@@ -1,4 +1,4 @@
-"""A small study on bars nobody can predict: does it report skill? Pure.
+"""A small study on bars of a proof market: does it report skill? Of noise it must not. Pure.
 
 Everything as in a real study: features of the bars, purged folds, several trials with drawn parameters and several
 seeds each, learnings judged on rows they did not learn from, after costs. Only the rows in the database are missing.
@@ -18,7 +18,7 @@ from agents.drawn import applied
 from agents.features import FeatureSpec
 from agents.folds import Fold, default_purge, walk_forward
 from agents.learning import Lesson, LessonResult, learn
-from agents.proof_markets.markets import noise
+from agents.proof_markets.markets import ProofMarket
 from agents.rewards import RewardSettings
 from agents.skill import Skill, judge_study
 from agents.study import Drawn, StudyPlan, part_score, seed_for
@@ -35,13 +35,12 @@ FEATURES = ("rsi_14", "macd", "ema_10", "return_1", "return_5", "volatility_20")
 class Part:
     """One learning of a trial on one fold."""
 
-    score: float  # as trials are ranked by
-    sharpe: float  # of a year, on the fold's validation rows after costs
-    returns: np.ndarray  # (T,) per bar on the same rows
+    score: float  # of the fold's validation rows, as trials are ranked by: a year's Sharpe ratio after costs
+    returns: np.ndarray  # (T,) per bar on the same rows, of the best look at them, which flatters them
 
 
 @dataclass(frozen=True)
-class NoiseStudy:
+class SmallStudy:
     """What a study found."""
 
     trials: list[list[list[Part]]]  # by trial, fold and seed
@@ -53,9 +52,9 @@ class NoiseStudy:
         return int(np.argmax([trial_value(trial) for trial in self.trials]))
 
     @property
-    def best_sharpe(self) -> float:
-        """The best trial's median Sharpe ratio of a year on validation rows, after costs."""
-        return median([part.sharpe for fold in self.trials[self.best] for part in fold])
+    def value(self) -> float:
+        """The best trial's median over its parts: a year's Sharpe ratio on validation rows, after costs."""
+        return trial_value(self.trials[self.best])
 
 
 def trial_value(trial: list[list[Part]]) -> float:
@@ -63,9 +62,9 @@ def trial_value(trial: list[list[Part]]) -> float:
     return median([part.score for fold in trial for part in fold])
 
 
-def noise_bars(seed: int) -> BarSeries:
-    """Daily bars of the noise market, each opening where the one before closed."""
-    close = noise().draw(N_BARS, np.random.default_rng(seed)).close
+def bars_of(market: ProofMarket, seed: int) -> BarSeries:
+    """Daily bars of one draw, each opening where the one before closed; what the market would show is left out."""
+    close = market.draw(N_BARS, np.random.default_rng(seed)).close
     open_ = np.concatenate([close[:1], close[:-1]])
     time = (np.arange(N_BARS, dtype=np.int64) + _FIRST_DAY) * DAY
     return BarSeries(time, open_, np.maximum(open_, close), np.minimum(open_, close), close, np.full(N_BARS, 1e6))
@@ -78,26 +77,29 @@ def _day(row: int) -> date:
     return datetime.fromtimestamp((_FIRST_DAY + row) * DAY, UTC).date()
 
 
-def settings_of(n_trials: int, n_steps: int, **training: Any) -> AgentSettings:
-    """A small PPO agent with the usual study of three folds and two seeds, unless `training` says otherwise."""
+def settings_of(market: ProofMarket, n_trials: int, n_steps: int, **training: Any) -> AgentSettings:
+    """A small PPO agent with the usual folds and seeds, unless `training` says otherwise.
+
+    Nothing is taken off for few trades, so that scores are Sharpe ratios; no trial ends early, so that all are judged.
+    """
     return AgentSettings(
         algorithm="ppo",
         features=FeatureSpec(FEATURES),
-        rules=MarketRules(half_spread_bps=noise().cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none"),
+        rules=MarketRules(half_spread_bps=market.cost * 1e4, tick_size=0.0, lot=1e-9, schedule="none"),
         reward=RewardSettings(),
         training=TrainingSettings(
             validation=_day(FIRST_VALIDATION), unseen=_day(FIRST_UNSEEN), n_trials=n_trials, n_steps=n_steps, vix="",
-            pruner=NO_PRUNER, **training,
+            pruner=NO_PRUNER, min_trades=0, **training,
         ),
         deploy_checks=DeployChecks(),
         network=network_of("ppo", {"hidden": [32, 32]}),
     )  # fmt: skip
 
 
-def carry_out(settings: AgentSettings, seed: int) -> NoiseStudy:
-    """The whole study on bars of their own; trial after trial, each drawn in the knowledge of those before it."""
+def carry_out(market: ProofMarket, settings: AgentSettings, seed: int) -> SmallStudy:
+    """The whole study on one draw of the market; trial after trial, each drawn in the knowledge of those before it."""
     training = settings.training
-    data = prepare(noise_bars(seed), None, settings.features, training.validation, training.unseen)
+    data = prepare(bars_of(market, seed), None, settings.features, training.validation, training.unseen)
     purge = default_purge(settings.features.warm_up)
     folds = walk_forward(data.training, data.validation, training.n_folds, purge)
     plan = StudyPlan(
@@ -115,7 +117,7 @@ def carry_out(settings: AgentSettings, seed: int) -> NoiseStudy:
         settled.append(drawn.ended(TrialState.COMPLETE, [trial_value(trials[-1])], {}))
     values = [trial_value(trial) for trial in trials]
     returns = [[[part.returns for part in fold] for fold in trial] for trial in trials]
-    return NoiseStudy(trials, judge_study(returns, int(np.argmax(values))))
+    return SmallStudy(trials, judge_study(returns, int(np.argmax(values))))
 
 
 def _part(data: Dataset, fold: Fold, settings: AgentSettings, parameters: dict[str, Any], seed: int) -> Part:
@@ -126,7 +128,4 @@ def _part(data: Dataset, fold: Fold, settings: AgentSettings, parameters: dict[s
     )  # fmt: skip
     result: LessonResult = learn(lesson)
     equity = result.validation.track.equity
-    sharpe = result.validation.metrics["sharpe_ratio"]
-    return Part(
-        part_score(result.evaluations), float(sharpe) if np.isfinite(sharpe) else 0.0, equity[1:] / equity[:-1] - 1.0
-    )
+    return Part(part_score(result.evaluations), equity[1:] / equity[:-1] - 1.0)
