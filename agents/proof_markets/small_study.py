@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
+from agents.backtest import PERIODS_PER_YEAR
 from agents.configuration import AgentSettings, DeployChecks, network_of, space_of
 from agents.dataset import Dataset, prepare
 from agents.drawn import applied
@@ -20,7 +21,7 @@ from agents.folds import Fold, default_purge, walk_forward
 from agents.learning import Lesson, LessonResult, learn
 from agents.proof_markets.markets import ProofMarket
 from agents.rewards import RewardSettings
-from agents.skill import Skill, judge_study
+from agents.skill import Skill, judge_sharpes, judge_study
 from agents.study import Drawn, StudyPlan, part_score, seed_for
 from agents.training_settings import NO_PRUNER, TrainingSettings
 from core.simulation.rules import MarketRules
@@ -44,7 +45,8 @@ class SmallStudy:
     """What a study found."""
 
     trials: list[list[list[Part]]]  # by trial, fold and seed
-    skill: Skill  # of the best trial
+    skill: Skill  # of the best trial by its returns per bar
+    published: Skill  # the same by the trials' values alone, as a run publishes it
 
     @property
     def best(self) -> int:
@@ -117,7 +119,9 @@ def carry_out(market: ProofMarket, settings: AgentSettings, seed: int) -> SmallS
         settled.append(drawn.ended(TrialState.COMPLETE, [trial_value(trials[-1])], {}))
     values = [trial_value(trial) for trial in trials]
     returns = [[[part.returns for part in fold] for fold in trial] for trial in trials]
-    return SmallStudy(trials, judge_study(returns, int(np.argmax(values))))
+    per_bar = [value * PERIODS_PER_YEAR**-0.5 for value in values]
+    published = judge_sharpes(max(per_bar), per_bar, sum(len(fold.validation) for fold in folds))
+    return SmallStudy(trials, judge_study(returns, int(np.argmax(values))), published)
 
 
 def _part(data: Dataset, fold: Fold, settings: AgentSettings, parameters: dict[str, Any], seed: int) -> Part:

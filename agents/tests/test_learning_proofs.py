@@ -112,6 +112,7 @@ def test_bounds_of_chance() -> None:
 def check_nothing_was_found(studies: list[SmallStudy]) -> None:
     n = len(studies)
     assert sum(study.skill.proven for study in studies) <= most_by_chance(n, CHANCE)
+    assert sum(study.published.proven for study in studies) <= most_by_chance(n, CHANCE)
     # A sign test of the best trials' medians: were their middle above nothing, most of them would be.
     assert sum(study.value > 0.0 for study in studies) <= most_by_chance(n, 0.5)
 
@@ -135,4 +136,5 @@ def test_the_same_study_reports_skill_where_there_is_something_to_learn() -> Non
     market = PROOF_MARKETS["sine"]()
     study = carry_out(market, settings_of(market, 4, 16_384), seed=0)
     assert study.skill.proven
+    assert study.published.proven
     assert study.value > 1.0

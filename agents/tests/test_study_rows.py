@@ -197,8 +197,12 @@ def test_a_study_of_several_aims_keeps_them_in_optuna(storage):
 
 def test_a_run_follows_what_was_asked_for_it_alone():
     run = begun()
-    run.mode, run.n_trials, run.max_minutes, run.n_workers = "test", 1, 7, 3
+    run.n_trials, run.max_minutes, run.n_workers = 50, 7, 3
     training = settings_of_run(run).training
-    assert (training.n_trials, training.max_minutes, training.n_workers) == (1, 7, 3)
+    assert (training.n_trials, training.max_minutes, training.n_workers) == (50, 7, 3)
+    run.mode = "test"  # takes seconds, whatever else was asked
+    training = settings_of_run(run).training
+    assert training.n_trials <= 2
+    assert (training.max_minutes, training.n_workers) == (7, 1)
     assert (training.n_folds, training.n_seeds, training.n_final_seeds, training.n_steps) == (1, 1, 1, 2048)
     assert run.desired_state == JobRow.Desired.RUNNING
