@@ -13,6 +13,7 @@ from agents.policy import ServedPolicy
 from agents.skill import judge_sharpes
 from agents.skill_words import skill_words
 from core.models import Account
+from core.simulation.fees import load_fees
 
 PERIODS = (Backtest.Period.VALIDATION, Backtest.Period.UNSEEN)
 
@@ -57,6 +58,7 @@ def publish(run: TrainingRun, assignment: Assignment, trial: Trial, learned: Lea
                 "trial": trial.number, "value": trial.value, "objectives": trial.objectives, **learned.how,
                 "skill": skill_of(run, assignment, trial),
             },
+            "fees_version": load_fees().version,
         },
         study_name=run.study_name,
     )  # fmt: skip

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from agents import algorithms
-from agents.actions import TARGET
+from agents.actions import CHOICE, STEPS, TARGET
 from agents.algorithms.base import Learner, LearnerRequest
 from agents.batch_env import BatchEnv
 from agents.configuration import AgentSettings, DeployChecks, network_of
@@ -43,6 +43,7 @@ START_CASH = 50_000.0
 # say so: changes of position below the band are left out, or it would pay for trembling; and 0.8 already means
 # everything (leverage allows no more), as the noise that SAC must keep holds its targets away from the end.
 NO_TRADE_BAND, MAX_WEIGHT = 0.1, 1.25
+BUY_ALL, SELL_ALL = 4, 8  # of the nine steps
 LEARNING, JUDGING = 1, 2  # apart, so that no path is both learned and judged on
 
 # For all markets alike; all else is as each algorithm comes. gamma: twenty bars ahead, longer than most positions are
@@ -100,24 +101,32 @@ def rules_of(market: ProofMarket) -> MarketRules:
 
 
 def make_learner(
-    algorithm: str, market: ProofMarket, seed: int, n_steps: int, parameters: dict[str, Any] | None = None
+    algorithm: str,
+    market: ProofMarket,
+    seed: int,
+    n_steps: int,
+    parameters: dict[str, Any] | None = None,
+    network: dict[str, Any] | None = None,
+    backend: str = "cpu",
 ) -> Learner:
-    """A learner on a path of its own. parameters: those of the algorithm, None for PARAMETERS."""
+    """A learner on a path of its own. parameters: None for PARAMETERS; network: as in settings, None for an MLP."""
     path = market.draw(N_BARS, np.random.default_rng([seed, LEARNING]))
-    settings = settings_of(algorithm, market, path.features.shape[1])
+    settings = settings_of(algorithm, market, path.features.shape[1], network)
     config = EnvConfig(
         action=settings.actions, rules=settings.rules, reward=settings.reward, start_cash=START_CASH,
-        episode_length=EPISODE_LENGTH, own=settings.own_state,
+        episode_length=EPISODE_LENGTH, own=settings.own_state, window=settings.network.window,
     )  # fmt: skip
     request = LearnerRequest(
         markets=(market_of(path),), config=config, network=settings.network, settings=settings,
         parameters=PARAMETERS[algorithm] if parameters is None else parameters, seed=seed, n_steps=n_steps,
-        build=_builder(settings),
+        build=_builder(settings), backend=backend,
     )  # fmt: skip
     return algorithms.get(algorithm).make(request)
 
 
-def settings_of(algorithm: str, market: ProofMarket, n_features: int) -> AgentSettings:
+def settings_of(
+    algorithm: str, market: ProofMarket, n_features: int, network: dict[str, Any] | None = None
+) -> AgentSettings:
     """An agent that sees the market's features and its own weight. Its features have names of the catalogue's."""
     return AgentSettings(
         algorithm=algorithm,
@@ -127,7 +136,7 @@ def settings_of(algorithm: str, market: ProofMarket, n_features: int) -> AgentSe
         training=TrainingSettings(validation=date(2000, 1, 1), unseen=date(2001, 1, 1)),
         deploy_checks=DeployChecks(),
         own_state=OwnSpec(("weight",)),
-        network=network_of(algorithm, {"hidden": list(HIDDEN)}),
+        network=network_of(algorithm, {"hidden": list(HIDDEN)} if network is None else network),
     )
 
 
@@ -179,7 +188,8 @@ def play_optimum(market: ProofMarket, path: Path, optimum: Optimum, action: str)
     """The best possible policy with an algorithm's kind of action."""
     stretches = path.state[:-1].reshape(N_STRETCHES, STRETCH)
     wanted = np.array([optimum.play(states) for states in stretches])
-    actions = wanted if action == TARGET else np.where(wanted > 0, kernel.BUY, kernel.SELL)
+    everything, nothing = {TARGET: (1.0, 0.0), CHOICE: (kernel.BUY, kernel.SELL), STEPS: (BUY_ALL, SELL_ALL)}[action]
+    actions = np.where(wanted > 0, everything, nothing)
     return play(market, path, action, lambda _, step: actions[:, step])
 
 

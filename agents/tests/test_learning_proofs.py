@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from agents.actions import CHOICE, TARGET
+from agents.actions import CHOICE, STEPS, TARGET
 from agents.proof_bench import Course, first_to_reach, measured
 from agents.proof_markets import PROOF_MARKETS, noise
 from agents.proof_markets.lesson import (
@@ -31,7 +31,7 @@ CHANCE = 0.05
 
 
 @pytest.mark.parametrize("name", PROOF_MARKETS)
-@pytest.mark.parametrize("action", [CHOICE, TARGET])
+@pytest.mark.parametrize("action", [CHOICE, STEPS, TARGET])
 def test_the_optimum_earns_in_the_environment_what_it_promises(name: str, action: str) -> None:
     market, optimum = solved(name)
     path = judging_path(market, 1)

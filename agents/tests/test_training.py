@@ -11,6 +11,7 @@ from agents.study import middle
 from agents.tests.desk import make_agent, make_run
 from agents.tests.lessons import quick_learn
 from agents.training import TrainingFailed, train
+from core.simulation.fees import load_fees
 
 pytestmark = pytest.mark.django_db
 
@@ -278,3 +279,4 @@ def test_a_version_says_whether_its_study_found_more_than_luck(quick):
     assert skill.pop("words") == skill_words(expected.to_dict(), 252)
     assert skill == pytest.approx(expected.to_dict())
     assert (skill["n_trials"], skill["n_bars"]) == (6, 272)
+    assert model.metrics["fees_version"] == load_fees().version
