@@ -70,7 +70,7 @@ def password(desk: RunningDesk) -> str:
 def test_the_page_shows_the_training_and_then_both_agents_trading(browser, desk: RunningDesk, password: str) -> None:
     person = Person(browser, desk, password, 1440)
     assert "aapl-swing" in person.page.inner_text("main")
-    person.wait_for_text("Trial 1 of 4", seconds=90)
+    person.wait_for_text(" of 6", seconds=90)  # Trial 1 of 6, or whichever is under way
     person.shoot("training")
     # No reload from here on: everything arrives over the websocket.
     wait_for(
@@ -91,7 +91,11 @@ def test_what_was_trained_is_proven_and_recorded(desk: RunningDesk) -> None:
         "SELECT a.name, v.state, length(v.sha256), v.study_name <> '', jsonb_array_length(v.features)"
         " FROM agents_modelversion v JOIN agents_agent a ON a.id = v.agent_id ORDER BY 1"
     )
-    assert versions == [("aapl-swing", "deployed", 64, True, 11), ("ndx3x-trend", "deployed", 64, True, 12)]
+    assert [row[:4] for row in versions] == [
+        ("aapl-swing", "deployed", 64, True), ("ndx3x-trend", "deployed", 64, True),
+    ]  # fmt: skip
+    # A study may leave out groups of features, so what a version sees is some of what its agent may see.
+    assert all(3 <= row[4] <= most for row, most in zip(versions, (11, 12), strict=True))
     assert desk.query("SELECT count(*) FROM agents_backtest WHERE period = 'unseen' AND passed") == [(2,)]
     assert desk.query("SELECT count(*) FROM agents_trial WHERE is_best") == [(2,)]
     # No decision before the unseen period, none on a bar the stream has not published.
