@@ -74,6 +74,8 @@ def _study() -> Iterator[TrainingRun]:
     bars = random_bars(N_BARS, 7)
     days = BarSeries(bars.time * 24, bars.open, bars.high, bars.low, bars.close, bars.volume)
     symbol = NAME.upper()
+    for left in Instrument.objects.filter(symbol=symbol):
+        _forget(left)  # by a bench that was killed
     instrument = Instrument.objects.create(symbol=symbol, name=NAME, asset_class=Instrument.AssetClass.STOCK)
     try:
         copy_bars(instrument.pk, DAY, days, "bench")
