@@ -15,6 +15,7 @@ from agents.policy import PolicyFileError, ServedPolicy
 from agents.run_log import PartLog
 from agents.study import middle, seed_for
 from agents.study_worker import Wish, obey, trial_file
+from core.files import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class FinalLearnings:
             logger.warning("run %s %s: %s", self.assignment.run_pk, part, error)
             self._write(number, _Outcome(seed, 0.0, [], "", str(error)))
             return
-        registry.write_file(self._weights(number), result.policy.to_bytes())
+        write_file(self._weights(number), result.policy.to_bytes())
         evaluations = [float(score) for score in result.evaluations]
         self._write(number, _Outcome(seed, float(result.score), evaluations, result.weights_sha256))
         checkpoint.unlink(missing_ok=True)
@@ -129,7 +130,7 @@ class FinalLearnings:
         return outcome if outcome.problem or self._weights(number).exists() else None
 
     def _write(self, number: int, outcome: _Outcome) -> None:
-        registry.write_file(self._note(number), json.dumps(asdict(outcome)).encode())
+        write_file(self._note(number), json.dumps(asdict(outcome)).encode())
 
     def _note(self, number: int) -> Path:
         return _folder() / f"run-{self.assignment.run_pk}-final-{number}.json"

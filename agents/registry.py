@@ -1,10 +1,8 @@
 """Model versions: from a trained policy to a file that can be trusted, proven and deployed."""
 
 import hashlib
-import os
 import platform
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +17,7 @@ from agents.checks import check_all
 from agents.configuration import parse
 from agents.models import Agent, Backtest, ModelVersion, TrainingRun
 from agents.policy import PolicyFileError, ServedPolicy
+from core.files import write_file
 from core.journal import record
 from core.notices import notify
 
@@ -163,21 +162,6 @@ def models_dir() -> Path:
     folder = Path(django_settings.MODELS_DIR)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, also through a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @cache

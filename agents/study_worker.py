@@ -17,6 +17,7 @@ from agents.run_log import Notices, PartLog
 from agents.study import middle, part_score, seed_for
 from agents.study_rows import Claim, StudyRows, medians, running_values, this_worker
 from agents.training_words import part_words
+from core.files import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class _Trial:
             "weights_sha256": result.weights_sha256, "n_steps": result.steps_done, "seconds": round(seconds, 3),
         }  # fmt: skip
         if fold == len(self.assignment.folds) - 1:
-            registry.write_file(trial_file(self.assignment.run_pk, self.row.number, seed), result.policy.to_bytes())
+            write_file(trial_file(self.assignment.run_pk, self.row.number, seed), result.policy.to_bytes())
         self.row.parts = [*self.row.parts, part]
         self.row.progress = len(self.row.parts) / self.training.n_parts
         self.row.metrics = {key: value for key, value in self.row.metrics.items() if key != "under_way"}
