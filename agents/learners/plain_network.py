@@ -120,8 +120,3 @@ def _layer(weight: torch.Tensor, bias: torch.Tensor, rows: torch.Tensor, out: to
 
 def _tanh_slope(slope: torch.Tensor, found: torch.Tensor) -> None:
     torch.ops.aten.tanh_backward.grad_input(slope, found, grad_input=slope)
-
-
-def as_rows(array: np.ndarray) -> torch.Tensor:
-    """The same memory as a tensor (B, n)."""
-    return torch.from_numpy(array.reshape(-1, array.shape[-1]))
