@@ -6,7 +6,6 @@ every operation. The results equal autograd's to float32 rounding; a test holds 
 
 from typing import Any
 
-import numpy as np
 import torch
 
 from agents.learners import ppo_kernels as kernels
