@@ -8,7 +8,8 @@ import numpy as np
 from agents import actions as kinds
 from agents import episodes
 from agents.batch_arrays import GOES_ON, N_PLACE, PART, TERMINATED, TRUNCATED, Copies, Results, World
-from agents.batch_step import begin_part, first_refused, help_along, mask_part, step_part, step_together
+from agents.batch_step import begin_part, first_refused, mask_part, step_part
+from agents.batch_threads import help_along, step_together
 from agents.crew import Crew
 from agents.env_config import EnvConfig
 from agents.market import Market
@@ -208,7 +209,10 @@ class BatchEnv:
         actions, again = self._flat_actions, self.autoreset
         if n <= 1:
             return None
-        return Crew(n, lambda board, patience: help_along(world, copies, results, actions, again, board, patience))
+        return Crew(
+            n,
+            lambda board, thread, patience: help_along(world, copies, results, actions, again, board, thread, patience),
+        )
 
     def masks(self) -> np.ndarray:
         """Which actions make sense now, (n, I * n_actions) bool, instruments side by side; holding always does.

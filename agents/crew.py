@@ -13,20 +13,19 @@ from contextlib import suppress
 
 import numpy as np
 
-from agents.batch_step import CLOSED, N_BOARD, NEXT
+from agents.batch_threads import CLOSED, new_board
 
 PATIENCE = 200_000  # looks at the board before going to sleep, about a quarter of a millisecond
-Help = Callable[[np.ndarray, int], None]  # (board, patience)
+Help = Callable[[np.ndarray, int, int], None]  # (board, thread, patience)
 
 
 class Crew:
     """Up to n - 1 helpers beside the caller's own thread; they start with the first step of a process."""
 
     def __init__(self, n_threads: int, help_along: Help) -> None:
-        """help_along: see batch_step.help_along; it must hold nothing that holds the crew."""
+        """help_along: see batch_threads.help_along; it must hold nothing that holds the crew."""
         self.n_helpers = max(n_threads, 1) - 1
-        self.board = np.zeros(N_BOARD, dtype=np.int64)
-        self.board[NEXT] = np.iinfo(np.int64).max // 2  # nothing to take yet
+        self.board = new_board(self.n_helpers + 1)
         self._help, self._helpers, self._process = help_along, list[_Helper](), 0
 
     def wake(self) -> None:
@@ -34,8 +33,8 @@ class Crew:
         if self._process != os.getpid():  # the first step, or after a fork, which threads do not survive
             self._process = os.getpid()
             # Compiled here: a daemon thread still compiling when the process ends would crash it.
-            self._help(self.board, 0)
-            self._helpers = [_Helper(self._help, self.board) for _ in range(self.n_helpers)]
+            self._help(self.board, 0, 0)
+            self._helpers = [_Helper(self._help, self.board, 1 + number) for number in range(self.n_helpers)]
             for helper in self._helpers:
                 weakref.finalize(self, helper.leave)
         for helper in self._helpers:
@@ -45,8 +44,8 @@ class Crew:
 class _Helper:
     """One thread, asleep or looking at the board."""
 
-    def __init__(self, help_along: Help, board: np.ndarray) -> None:
-        self._help, self._board, self._asleep = help_along, board, True
+    def __init__(self, help_along: Help, board: np.ndarray, number: int) -> None:
+        self._help, self._board, self._number, self._asleep = help_along, board, number, True
         self._bed = threading.Lock()
         self._bed.acquire()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -63,7 +62,7 @@ class _Helper:
             self._bed.acquire()
             if self._board[CLOSED]:
                 return
-            self._help(self._board, PATIENCE)
+            self._help(self._board, self._number, PATIENCE)
             # A step that begins between the last look and this line is done without this helper.
             self._asleep = True
 
