@@ -1,5 +1,6 @@
 """Double-entry in small: fills change cash and positions, closes change what they are worth. Decimal throughout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
@@ -174,19 +175,25 @@ def value_book(book: Book) -> Valuation:
     return Valuation(cash, sum(paid_for, ZERO), sum(values, ZERO), sum((abs(value) for value in values), ZERO))
 
 
-@transaction.atomic
 def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) -> EquitySnapshot:
-    """Value a book at the close of the bar that began at `time` and store it once.
+    """Value a book of one instrument at the close of the bar that began at `time`: ``mark_all`` for one."""
+    return mark_all(book, {instrument: close}, time=time)
 
+
+@transaction.atomic
+def mark_all(book: Book, closes: Mapping[Instrument, Decimal], *, time: datetime) -> EquitySnapshot:
+    """Value a book at the closes of the bar that began at `time` and store it once.
+
+    closes: of all its instruments that have that bar; what else it holds counts at its last close.
     A second call for the same bar returns the stored snapshot and changes nothing.
     """
     book = Book.objects.select_for_update().get(pk=book.pk)
     stored = EquitySnapshot.objects.filter(book=book, time=time).first()
     if stored:
         return stored
-    _settle_daily(book, instrument, close)
-    Position.objects.filter(book=book, instrument=instrument).update(last_price=close, last_time=time)
-    Position.objects.filter(book=book, instrument=instrument).exclude(quantity=0).update(age_bars=F("age_bars") + 1)
+    by_pk = {instrument.pk: (instrument, close) for instrument, close in closes.items()}
+    for position in Position.objects.select_for_update().filter(book=book, instrument__in=by_pk).order_by("pk"):
+        _see_close(book, position, *by_pk[position.instrument_id], time)
     worth = value_book(book)
     book.peak_equity = max(book.peak_equity, worth.equity)
     book.save(update_fields=["peak_equity"])
@@ -203,14 +210,14 @@ def mark(book: Book, instrument: Instrument, *, time: datetime, close: Decimal) 
     return snapshot
 
 
-def _settle_daily(book: Book, instrument: Instrument, close: Decimal) -> None:
-    """A future's gain or loss of the bar goes to cash, or comes from it."""
-    if not instrument.settled_daily:
-        return
-    position = Position.objects.select_for_update().filter(book=book, instrument=instrument).first()
-    if position is not None and position.quantity != 0:
-        book.cash += settlement(position, instrument, close)
-        book.save(update_fields=["cash"])
+def _see_close(book: Book, position: Position, instrument: Instrument, close: Decimal, time: datetime) -> None:
+    """One more close of a locked position; a future's gain or loss of the bar goes to cash, or comes from it."""
+    if position.quantity != 0:
+        position.age_bars += 1
+        if instrument.settled_daily:
+            Book.objects.filter(pk=book.pk).update(cash=F("cash") + settlement(position, instrument, close))
+    position.last_price, position.last_time = close, time
+    position.save(update_fields=["age_bars", "last_price", "last_time"])
 
 
 @transaction.atomic

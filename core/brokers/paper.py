@@ -4,34 +4,30 @@ Training, backtest and this broker share one function for what happens in a bar 
 booked in the ledger, in Decimal, once.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from datetime import datetime
 
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
-from core.brokers.paper_bar import BarOutcome, Overnight, Trade, live_through
+from core.brokers import paper_booking as booking
+from core.brokers.paper_bar import Before, Leg, Overnight, live_through, must_close_all
 from core.closed_bar import ClosedBar
-from core.journal import record
-from core.ledger import Execution, apply_execution, cancel_order, to_money
-from core.models import Book, Event, Fill, Financing, Instrument, Order, Position
+from core.models import Book, Fill, Instrument, Order, Position
 from core.notices import notify
 from core.simulation.rules import MarketRules
-
-WHY = {
-    Order.Purpose.STOP: "the stop-loss was reached",
-    Order.Purpose.TRAIL: "the trailing stop was reached",
-    Order.Purpose.TARGET: "the take-profit was reached",
-    Order.Purpose.REST: "the rest of a protective close",
-}
 
 
 @dataclass(frozen=True)
 class PaperBroker:
-    """An exchange of our own. Its state is the ledger, so a crash loses nothing."""
+    """An exchange of our own. Its state is the ledger, so a crash loses nothing.
 
-    rules: MarketRules
+    rules: one for every instrument, or each instrument's in the account's order. What concerns the whole account
+    (leverage, ruin, margin call, interest) is read from the first one's.
+    """
+
+    rules: MarketRules | Mapping[Instrument, MarketRules]
 
     def submit(self, order: Order) -> None:
         """Accept an approved order once; a second call finds it accepted and does nothing."""
@@ -41,7 +37,6 @@ class PaperBroker:
         if changed:
             notify("order", book=order.book_id)
 
-    @transaction.atomic
     def on_bar(
         self,
         book: Book,
@@ -53,138 +48,129 @@ class PaperBroker:
         overnight: Overnight | None = None,
         protect: bool = True,
     ) -> list[Fill]:
-        """Take a book through a bar: the night's interest, an accepted order at the open, then protective levels.
+        """Take a book through a bar of its one instrument: ``on_bars`` for one."""
+        nights = None if overnight is None else {instrument: overnight}
+        orders = {} if order is None else {instrument: order}
+        return self.on_bars(book, {instrument: bar}, orders, n_days=n_days, overnight=nights, protect=protect)
 
-        order: decided before the bar, or None; what the market or cash refuses of it is canceled. n_days: calendar
-        days since the session of the book's last bar, 0 within a session; overnight: what was held before the splits
-        booked for this bar, None where there are none. protect: whether levels and forced closes may trade.
-        To be called once a bar, in the transaction that says so. Returns: the fills, in order.
-        """
-        # Book, then position, then order: the ledger's order of locks.
-        book = Book.objects.select_for_update().get(pk=book.pk)
-        position = Position.objects.select_for_update().filter(book=book, instrument=instrument).first()
-        order = _still_open(order, bar)
-        outcome = live_through(
-            position, instrument, float(book.cash), float(book.start_cash), self.rules, bar,
-            None if order is None else float(order.signed_quantity - _filled(order)),
-            n_days=n_days, overnight=overnight, protect=protect,
-        )  # fmt: skip
-        _book_financing(book, instrument, bar, outcome, n_days)
-        fills = [*self._at_open(book, instrument, bar, order, outcome.at_open)]
-        if outcome.protective is not None:
-            fills.append(_protective_fill(book, instrument, bar, outcome.protective))
-        self._keep_levels(book, instrument, bar, outcome)
-        return fills
-
-    def _at_open(
-        self, book: Book, instrument: Instrument, bar: ClosedBar, order: Order | None, trade: Trade | None
+    @transaction.atomic
+    def on_bars(
+        self,
+        book: Book,
+        bars: Mapping[Instrument, ClosedBar],
+        orders: Mapping[Instrument, Order | None],
+        *,
+        n_days: int | Mapping[Instrument, int] = 0,
+        overnight: Mapping[Instrument, Overnight] | None = None,
+        protect: bool = True,
     ) -> list[Fill]:
-        """Book what traded at the open: the order, or what is stronger than any decision."""
-        stronger = trade is not None and trade.purpose in (Order.Purpose.REST, Order.Purpose.FORCE)
-        if stronger and trade is not None and not _is_that_close(order, trade):
-            if order is not None:
-                cancel_order(order, code="PROTECTIVE_CLOSE", reason="a protective close came first")
-            return [_protective_fill(book, instrument, bar, trade)]
-        if order is None:
+        """Take a book through a bar: the night's interest, accepted orders at the open, then protective levels.
+
+        bars: of one moment, in the account's order where the broker has one rule for all. What the book holds beside
+        them counts at its last price, in equity and exposure, and is left alone. orders: decided before the bar, or
+        None; what the market or cash refuses of them is canceled. n_days: calendar days since the session of the
+        book's last bar, 0 within a session; interest counts the first instrument's. overnight: what was held before
+        the splits booked for this bar, where there are some. protect: whether levels and forced closes may trade.
+        To be called once a bar, in the transaction that says so; an instrument that has seen the bar is passed over.
+        Returns: the fills, those at the open first. Raises: ValueError for bars of two moments, for an order of
+        another book or instrument, and for rules that are missing or do not fit the instrument; nothing is booked.
+        """
+        bars, time = self._in_order(bars), _moment_of(bars)
+        _refuse_foreign(book, bars, orders)
+        # Book, then positions, then orders: the ledger's order of locks.
+        book = Book.objects.select_for_update().get(pk=book.pk)
+        positions = _positions_of(book)
+        seen = {pk for pk, row in positions.items() if row.last_time is not None and row.last_time >= time}
+        due = [instrument for instrument in bars if instrument.pk not in seen]
+        if not due:
             return []
-        # The kernel never turns a buy into a sale; a ledger changed by hand might.
-        if trade is None or trade.quantity * float(order.signed_quantity) < 0:
-            cancel_order(order, code="NO_ROOM", reason="the open left no cash or volume for this order")
-            return []
-        fill = apply_execution(order, _execution(order, trade, bar))
-        _cancel_rest(order)
-        return [fill] if fill else []
+        waiting = _still_open([orders.get(instrument) for instrument in due], time)
+        legs = [
+            Leg(
+                instrument, positions.get(instrument.pk), self._rules_of(instrument), bars[instrument],
+                waiting.get(instrument.pk), _days(n_days, instrument), (overnight or {}).get(instrument),
+            )
+            for instrument in due
+        ]  # fmt: skip
+        interest_due = legs[0].n_days > 0 and not seen and not booking.interest_booked(book, time)
+        before = self._before(book, legs, positions, interest_due=interest_due)
+        return booking.book_bar(book, legs, before, live_through(legs, before, protect=protect))
 
-    def _keep_levels(self, book: Book, instrument: Instrument, bar: ClosedBar, outcome: BarOutcome) -> None:
-        levels = (outcome.stop, outcome.target, outcome.best)
-        stop, target, best = (None if level is None else to_money(level) for level in levels)
-        Position.objects.filter(book=book, instrument=instrument).update(
-            stop_price=stop, target_price=target, best_price=best, closing=outcome.closing,
-            forced_flat=outcome.forced_flat,
-        )  # fmt: skip
-        if outcome.withheld:
-            _tell_withheld(book, instrument, bar)
-
-
-def _tell_withheld(book: Book, instrument: Instrument, bar: ClosedBar) -> None:
-    """Say that a level was reached where nothing may trade: once a day, not at every bar of it."""
-    kind, subject, day = "protection.withheld", f"book:{book.pk}", f"{bar.time:%Y-%m-%d}"
-    if Event.objects.filter(kind=kind, subject=subject, data__day=day, data__instrument=instrument.pk).exists():
-        return
-    record(
-        kind, f"{instrument.symbol} reached a protective level at {bar.time:%Y-%m-%d %H:%M}, but nothing may trade",
-        level=Event.Level.ATTENTION, actor=book.name, subject=subject, data={"day": day, "instrument": instrument.pk},
-    )  # fmt: skip
-
-
-def _still_open(order: Order | None, bar: ClosedBar) -> Order | None:
-    """The order, locked, if it may still be carried out in this bar."""
-    if order is None:
-        return None
-    order = Order.objects.select_for_update().get(pk=order.pk)
-    return (
-        order
-        if order.status in (Order.Status.ACCEPTED, Order.Status.PARTIALLY_FILLED) and (order.decided_at < bar.time)
-        else None
-    )
-
-
-def _is_that_close(order: Order | None, trade: Trade) -> bool:
-    """Whether an order asks for just the forced close that trades: then that order is filled, not one beside it."""
-    if order is None or not order.purpose == trade.purpose == Order.Purpose.FORCE:
-        return False
-    return abs(trade.quantity) <= float(order.quantity - order.filled_quantity)
-
-
-def _filled(order: Order) -> Decimal:
-    return order.filled_quantity if order.side == Order.Side.BUY else -order.filled_quantity
-
-
-def _execution(order: Order, trade: Trade, bar: ClosedBar) -> Execution:
-    return Execution(
-        execution_id=f"{order.client_order_id}/{int(bar.time.timestamp())}",
-        time=bar.time,
-        quantity=to_money(trade.quantity),
-        price=to_money(trade.price),
-        commission=to_money(trade.commission),
-        slippage=to_money(trade.slippage),
-    )
-
-
-def _protective_fill(book: Book, instrument: Instrument, bar: ClosedBar, trade: Trade) -> Fill:
-    """An order of the exchange's own and its fill. The position it closes was allowed to be protected by the gate."""
-    quantity = to_money(abs(trade.quantity))
-    name = f"book-{book.pk}-{instrument.pk}-{trade.purpose}-{int(bar.time.timestamp())}"
-    order = Order.objects.create(
-        book=book, instrument=instrument, client_order_id=name, purpose=trade.purpose, decided_at=bar.time,
-        side=Order.Side.BUY if trade.quantity > 0 else Order.Side.SELL, quantity_asked=quantity, quantity=quantity,
-        status=Order.Status.ACCEPTED, reason_code=f"PROTECTIVE_{trade.purpose}".upper(),
-        reason=WHY.get(Order.Purpose(trade.purpose), "it had to be closed"), submitted_at=timezone.now(),
-    )  # fmt: skip
-    fill = apply_execution(order, _execution(order, trade, bar))
-    if fill is None:
-        raise ValueError(f"{name} is in the ledger already: a bar must be lived through once")
-    return fill
-
-
-def _book_financing(book: Book, instrument: Instrument, bar: ClosedBar, outcome: BarOutcome, n_days: int) -> None:
-    """Interest and borrow fees of the nights since the last session, once each."""
-    amounts = {Financing.Kind.INTEREST: outcome.interest, Financing.Kind.BORROW: -outcome.borrow}
-    for kind, amount in amounts.items():
-        if amount == 0.0:
-            continue
-        _, created = Financing.objects.get_or_create(
-            book=book, instrument=instrument, kind=kind, time=bar.time,
-            defaults={"n_days": n_days, "amount": to_money(amount)},
-        )  # fmt: skip
-        if created:
-            Book.objects.filter(pk=book.pk).update(cash=F("cash") + to_money(amount))
-
-
-def _cancel_rest(order: Order) -> None:
-    order.refresh_from_db()
-    rest: Decimal = order.quantity - order.filled_quantity
-    if rest > 0:
-        cancel_order(
-            order, code="PARTIAL_FILL", reason=f"{rest.normalize():f} of it found no cash or volume at the open"
+    def _before(
+        self, book: Book, legs: Sequence[Leg], positions: Mapping[int, Position], *, interest_due: bool
+    ) -> Before:
+        """The book as it stands, with what it holds beside the legs."""
+        pks = {leg.instrument.pk for leg in legs}
+        rules = {pk: self._known_rules(row.instrument) for pk, row in positions.items()}
+        return Before(
+            cash=float(book.cash),
+            start_cash=float(book.start_cash),
+            rules=self.rules if isinstance(self.rules, MarketRules) else next(iter(self.rules.values())),
+            standing=[row for pk, row in positions.items() if row.quantity != 0 and pk not in pks],
+            called=must_close_all(positions.values(), rules),
+            interest_due=interest_due,
         )
+
+    def _in_order(self, bars: Mapping[Instrument, ClosedBar]) -> dict[Instrument, ClosedBar]:
+        """The bars in the account's order. Raises: ValueError for rules that are missing or do not fit."""
+        for instrument in bars:
+            self._rules_of(instrument)
+        if isinstance(self.rules, MarketRules):
+            return dict(bars)
+        return {instrument: bars[instrument] for instrument in self.rules if instrument in bars}
+
+    def _known_rules(self, instrument: Instrument) -> MarketRules | None:
+        return self.rules if isinstance(self.rules, MarketRules) else self.rules.get(instrument)
+
+    def _rules_of(self, instrument: Instrument) -> MarketRules:
+        """Its rules; the ledger counts by the instrument's row, so the two must say the same."""
+        rules = self._known_rules(instrument)
+        if rules is None:
+            raise ValueError(f"no rules for {instrument.symbol}: give the broker those of every instrument")
+        multiplier, settled = float(instrument.multiplier), instrument.settled_daily
+        if (rules.multiplier, rules.settled_daily) != (multiplier, settled):
+            raise ValueError(
+                f"rules of {instrument.symbol} say multiplier {rules.multiplier:g} and settled daily "
+                f"{rules.settled_daily}, the instrument {multiplier:g} and {settled}: correct one of them"
+            )
+        return rules
+
+
+def _moment_of(bars: Mapping[Instrument, ClosedBar]) -> datetime:
+    times = sorted({bar.time for bar in bars.values()})
+    if len(times) != 1:
+        raise ValueError(f"bars begin at {', '.join(map(str, times)) or 'no time'}, expected one moment for all")
+    return times[0]
+
+
+def _refuse_foreign(
+    book: Book, bars: Mapping[Instrument, ClosedBar], orders: Mapping[Instrument, Order | None]
+) -> None:
+    for instrument, order in orders.items():
+        if instrument not in bars:
+            raise ValueError(f"an order for {instrument.symbol} arrived without its bar: pass both or none")
+        if order is not None and (order.book_id, order.instrument_id) != (book.pk, instrument.pk):
+            raise ValueError(f"order {order.client_order_id} is not one of {book} for {instrument.symbol}")
+
+
+def _days(n_days: int | Mapping[Instrument, int], instrument: Instrument) -> int:
+    if isinstance(n_days, int):
+        return n_days
+    if instrument not in n_days:
+        raise ValueError(f"n_days lacks {instrument.symbol}: give the days of every instrument, 0 within a session")
+    return n_days[instrument]
+
+
+def _positions_of(book: Book) -> dict[int, Position]:
+    """All positions of the book, locked, by instrument id."""
+    rows = Position.objects.select_for_update(of=("self",)).filter(book=book).select_related("instrument")
+    return {row.instrument_id: row for row in rows.order_by("pk")}
+
+
+def _still_open(orders: Iterable[Order | None], time: datetime) -> dict[int, Order]:
+    """Those orders, locked, that may still be carried out in the bar of that time, by instrument id."""
+    wanted = [order.pk for order in orders if order is not None]
+    rows = Order.objects.select_for_update().filter(
+        pk__in=wanted, status__in=(Order.Status.ACCEPTED, Order.Status.PARTIALLY_FILLED), decided_at__lt=time
+    )
+    return {row.instrument_id: row for row in rows.order_by("pk")} if wanted else {}

@@ -1,44 +1,27 @@
-"""One bar of one book, as the kernel sees it: from ledger rows to its arrays and back. No row is written here."""
+"""One bar of one book, as the kernel sees it: all its instruments in one account. No row is written here."""
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 
+from core.brokers.paper_arrays import (
+    OF_THE_ACCOUNT,
+    PROTECTION,
+    Trade,
+    keep_levels,
+    read_level,
+    read_trade,
+    rules_of_standing,
+    write_bar,
+    write_position,
+    write_standing,
+)
 from core.closed_bar import ClosedBar
-from core.ledger import to_money
 from core.models import Instrument, Order, Position
 from core.simulation import kernel
-from core.simulation.fees import fees_for
 from core.simulation.rules import MarketRules, rules_table
-
-PURPOSES = {
-    kernel.REASON_DECISION: Order.Purpose.DECISION,
-    kernel.REASON_STOP: Order.Purpose.STOP,
-    kernel.REASON_TRAIL: Order.Purpose.TRAIL,
-    kernel.REASON_TARGET: Order.Purpose.TARGET,
-    kernel.REASON_REST: Order.Purpose.REST,
-    kernel.REASON_FORCE: Order.Purpose.FORCE,
-}
-
-_PROTECTION = [
-    kernel.RULE_STOP_LOSS,
-    kernel.RULE_TAKE_PROFIT,
-    kernel.RULE_TRAIL_FRACTION,
-    kernel.RULE_TRAIL_ATR,
-]
-
-
-@dataclass(frozen=True)
-class Trade:
-    """Something that traded in the bar."""
-
-    quantity: float  # signed
-    price: float
-    commission: float
-    slippage: float  # account currency
-    purpose: str  # of Order.Purpose
 
 
 @dataclass(frozen=True)
@@ -50,12 +33,44 @@ class Overnight:
 
 
 @dataclass(frozen=True)
+class Leg:
+    """One instrument of the book and its bar. Splits and dividends have been booked before."""
+
+    instrument: Instrument
+    position: Position | None
+    rules: MarketRules
+    bar: ClosedBar
+    order: Order | None  # carried out at the open as far as it is not filled
+    n_days: int  # calendar days since the session of the book's last bar, 0 within a session
+    overnight: Overnight | None  # None for what is held now
+
+    @property
+    def ordered(self) -> float:
+        """Signed quantity that is still to be traded; NaN without an order."""
+        if self.order is None:
+            return math.nan
+        filled = self.order.filled_quantity if self.order.side == Order.Side.BUY else -self.order.filled_quantity
+        return float(self.order.signed_quantity - filled)
+
+
+@dataclass(frozen=True)
+class Before:
+    """The book before the bar."""
+
+    cash: float
+    start_cash: float
+    rules: MarketRules  # of the account: of its first instrument, whether that one has a bar or not
+    standing: Sequence[Position]  # held without a bar; they count at their last price
+    called: bool  # ruin or a margin call closes everything
+    interest_due: bool  # False where it has been booked for this bar
+
+
+@dataclass(frozen=True)
 class BarOutcome:
-    """What the bar did to the book."""
+    """What the bar did to one instrument of the book."""
 
     at_open: Trade | None
     protective: Trade | None
-    interest: float  # received > 0, paid < 0
     borrow: float  # paid, >= 0
     stop: float | None  # levels after the bar
     target: float | None
@@ -65,52 +80,80 @@ class BarOutcome:
     withheld: bool  # a level was touched while protection was not allowed to trade
 
 
-def live_through(
-    position: Position | None,
-    instrument: Instrument,
-    cash: float,
-    start_cash: float,
-    rules: MarketRules,
-    bar: ClosedBar,
-    ordered: float | None,
-    *,
-    n_days: int,
-    overnight: Overnight | None,
-    protect: bool,
-) -> BarOutcome:
-    """Take a book through a bar by the kernel.
+@dataclass(frozen=True)
+class BookOutcome:
+    """What the bar did to the book."""
 
-    cash: of the book; ordered: signed quantity of the order at the open, None for none; n_days: calendar days since
-    the session of the book's last bar, 0 within a session; overnight: None for what is held now. protect: whether
-    levels and forced closes may trade; where they may not they stay as they are. Splits and dividends have been booked
-    before.
+    legs: tuple[BarOutcome, ...]
+    interest: float  # received > 0, paid < 0
+    called: bool  # ruin or a margin call closes everything at the next open
+
+
+def live_through(legs: Sequence[Leg], book: Before, *, protect: bool) -> BookOutcome:
+    """Take a book through a bar by one call of the kernel.
+
+    legs: at least one, in the account's order. protect: whether levels and forced closes may trade; where they may
+    not they stay as they are. Raises: ValueError for a standing position without a price.
     """
-    account, positions = kernel.new_account(start_cash), kernel.new_positions(1)
-    table, row = rules_table(rules), positions[0]
-    night = overnight or overnight_of(position)
+    n = len(legs) + len(book.standing)
+    standing_rules = [rules_of_standing(position.instrument) for position in book.standing]
+    table = rules_table(*(leg.rules for leg in legs), *standing_rules)
+    table[0, OF_THE_ACCOUNT] = book.rules.as_array()[OF_THE_ACCOUNT]
     # Here and not in `advance`, which would see the quantity after a split and not what was borrowed.
-    interest, borrow = kernel.financing(cash, night.quantity, night.close, float(n_days), table[0])
-    account[kernel.CASH] = account[kernel.EQUITY] = cash + interest - borrow
-    held = _fill_position(row, position, rules, table[0])
-    before, now = _bars(position, bar)
-    kept = row.copy()
+    interest = kernel.interest(book.cash, float(legs[0].n_days), table[0]) if book.interest_due else 0.0
+    borrow = [_borrow(leg, table[i]) for i, leg in enumerate(legs)]
+    account, positions = kernel.new_account(book.start_cash), kernel.new_positions(n)
+    account[kernel.CASH] = account[kernel.EQUITY] = book.cash + interest - sum(borrow)
+    before, now = np.zeros((n, kernel.N_BAR)), np.zeros((n, kernel.N_BAR))
+    targets = np.full(n, math.nan)
+    for i, leg in enumerate(legs):
+        targets[i] = write_position(positions[i], leg.position, leg.rules, table[i]) + leg.ordered
+        write_bar(before[i], now[i], leg.position, leg.bar)
+    for i, position in enumerate(book.standing, start=len(legs)):
+        write_standing(positions[i], before[i], now[i], position)
+    kept, rules = positions.copy(), table.copy()
     if not protect:
-        row[[kernel.STOP, kernel.TARGET, kernel.BEST]], row[[kernel.REST, kernel.FORCED_FLAT]] = math.nan, 0.0
-        table[0, _PROTECTION] = 0.0
-    targets = np.array([math.nan if ordered is None else held + ordered])
-    out, fills = np.empty(kernel.N_OUT), np.empty((1, 2, kernel.N_FILL))
+        positions[:, [kernel.STOP, kernel.TARGET, kernel.BEST]] = math.nan
+        positions[:, [kernel.REST, kernel.FORCED_FLAT]], table[:, PROTECTION] = 0.0, 0.0
+    if book.called:
+        _force(positions[: len(legs)], targets, protect=protect)
+    out, fills = np.empty(kernel.N_OUT), np.empty((n, 2, kernel.N_FILL))
     kernel.advance(account, positions, before, now, targets, table, out, fills)
-    withheld = not protect and _keep_levels(row, kept, before, now, rules_table(rules)[0])
+    called = bool(account[kernel.PENDING_FORCE]) or (book.called and bool(positions[:, kernel.QUANTITY].any()))
+    outcomes = []
+    for i in range(len(legs)):
+        withheld = not protect and keep_levels(positions[i], kept[i], before[i], now[i], rules[i])
+        outcomes.append(_outcome(positions[i], fills[i], borrow[i], called=called, withheld=withheld))
+    return BookOutcome(tuple(outcomes), float(interest), called)
+
+
+def _borrow(leg: Leg, rules: np.ndarray) -> float:
+    night = leg.overnight or overnight_of(leg.position)
+    return float(kernel.borrow_fee(night.quantity, night.close, float(leg.n_days), rules))
+
+
+def _force(positions: np.ndarray, targets: np.ndarray, *, protect: bool) -> None:
+    """Ruin or a margin call: everything is closed; where that may not trade nothing is enlarged at least."""
+    if protect:
+        # As PENDING_FORCE would, but what the kernel sets of that after the bar is then of this close alone.
+        positions[:, kernel.FORCED_FLAT] = 1.0
+        return
+    for i, row in enumerate(positions):
+        held = row[kernel.QUANTITY]
+        if held * targets[i] < 0.0 or abs(targets[i]) > abs(held):
+            targets[i] = math.nan
+
+
+def _outcome(row: np.ndarray, fills: np.ndarray, borrow: float, *, called: bool, withheld: bool) -> BarOutcome:
     return BarOutcome(
-        at_open=_trade(fills[0, kernel.AT_OPEN]),
-        protective=_trade(fills[0, kernel.PROTECTIVE]),
-        interest=float(interest),
-        borrow=float(borrow),
-        stop=_level(row[kernel.STOP]),
-        target=_level(row[kernel.TARGET]),
-        best=_level(row[kernel.BEST]),
+        at_open=read_trade(fills[kernel.AT_OPEN]),
+        protective=read_trade(fills[kernel.PROTECTIVE]),
+        borrow=borrow,
+        stop=read_level(row[kernel.STOP]),
+        target=read_level(row[kernel.TARGET]),
+        best=read_level(row[kernel.BEST]),
         closing=bool(row[kernel.REST]),
-        forced_flat=bool(row[kernel.QUANTITY] and (row[kernel.FORCED_FLAT] or account[kernel.PENDING_FORCE])),
+        forced_flat=called or bool(row[kernel.QUANTITY] and row[kernel.FORCED_FLAT]),
         withheld=withheld,
     )
 
@@ -122,86 +165,19 @@ def overnight_of(position: Position | None) -> Overnight:
     return Overnight(float(position.quantity), float(position.last_price))
 
 
-def _fill_position(row: np.ndarray, position: Position | None, rules: MarketRules, table: np.ndarray) -> float:
-    """Write what the ledger holds to the kernel's row; table: (N_RULES,). Returns: the signed quantity.
+def must_close_all(positions: Iterable[Position], rules: Mapping[int, MarketRules | None]) -> bool:
+    """Whether ruin or a margin call at an earlier close still closes the whole book.
 
-    Stop and target hang on the average price alone. They are worked out anew: rounded to the ledger's places, they
-    would be touched by other bars than the kernel's; and rules that were changed since hold for what is held already.
+    A time stop marks its own position alone; ruin and margin calls mark every row of the book, flat ones too, until
+    nothing is held. positions: of the book; rules: by instrument id, None where they are not known.
     """
-    if position is None or position.quantity == 0:
-        return 0.0
-    quantity, average = float(position.quantity), _as_traded(position.average_price, rules.tick_size)
-    row[kernel.QUANTITY], row[kernel.AVERAGE_PRICE] = quantity, average
-    row[kernel.STOP], row[kernel.TARGET], row[kernel.BEST] = kernel.levels_after_order(
-        0.0, quantity, average, math.nan, math.nan, math.nan, table
-    )
-    if position.best_price not in (None, position.average_price):
-        row[kernel.BEST] = float(position.best_price)
-    row[kernel.AGE], row[kernel.REST] = float(position.age_bars), float(position.closing)
-    row[kernel.FORCED_FLAT] = float(position.forced_flat)
-    return quantity
+    rows = list(positions)
+    if any(row.forced_flat and row.quantity == 0 for row in rows):
+        return True
+    held = [row for row in rows if row.quantity != 0]
+    marked = all(row.forced_flat for row in held)
+    return marked and any(not _time_is_up(row, rules.get(row.instrument_id)) for row in held)
 
 
-def _as_traded(price: Decimal, tick: float) -> float:
-    """A price of the ledger as the float it was traded at: whole ticks times the tick, 57 · 0.01 = 0.5700000000000001.
-
-    The hair decides whether a bar touches a level worked out from it.
-    """
-    if tick > 0.0:
-        traded = round(float(price) / tick) * tick
-        if to_money(traded) == price:
-            return traded
-    return float(price)
-
-
-def _bars(position: Position | None, bar: ClosedBar) -> tuple[np.ndarray, np.ndarray]:
-    """The bar before, as far as the kernel looks at it, and this one, in the same session: (1, N_BAR) each."""
-    before, now = np.zeros((1, kernel.N_BAR)), np.zeros((1, kernel.N_BAR))
-    held = position is not None and position.quantity != 0
-    before[0, kernel.BAR_CLOSE] = float(position.last_price) if position is not None and held else bar.open
-    before[0, kernel.BAR_ATR] = bar.atr_before
-    before[0, kernel.BAR_SPLIT] = now[0, kernel.BAR_SPLIT] = 1.0
-    now[0, kernel.BAR_OPEN], now[0, kernel.BAR_CLOSE] = bar.open, bar.close
-    now[0, kernel.BAR_HIGH], now[0, kernel.BAR_LOW] = bar.highest, bar.lowest
-    now[0, kernel.BAR_VOLUME], now[0, kernel.BAR_ATR] = bar.volume, math.nan
-    fees = fees_for(np.datetime64(int(bar.time.timestamp()), "s"))[0]
-    now[0, kernel.BAR_SEC_RATE], now[0, kernel.BAR_TAF_PER_SHARE], now[0, kernel.BAR_TAF_CAP] = fees
-    return before, now
-
-
-def _keep_levels(row: np.ndarray, kept: np.ndarray, before: np.ndarray, now: np.ndarray, rules: np.ndarray) -> bool:
-    """After a bar without protection: the levels as they would be, none of them having traded.
-
-    row: after the bar, changed in place; kept: before it. Returns: whether the bar reached a level.
-    """
-    held, quantity = kept[kernel.QUANTITY], row[kernel.QUANTITY]
-    levels = kernel.levels_after_order(
-        held, quantity, row[kernel.AVERAGE_PRICE], kept[kernel.STOP], kept[kernel.TARGET], kept[kernel.BEST], rules
-    )
-    row[kernel.STOP], row[kernel.TARGET], row[kernel.BEST] = levels
-    if quantity == 0.0:
-        return False
-    if held * quantity > 0.0:
-        row[kernel.REST] = kept[kernel.REST]
-        row[kernel.FORCED_FLAT] = max(row[kernel.FORCED_FLAT], kept[kernel.FORCED_FLAT])
-    trail = kernel.trail_level(quantity, row[kernel.BEST], before[0, kernel.BAR_ATR], rules)
-    *_, reason, _ = kernel.protective_close(
-        quantity, row[kernel.STOP], row[kernel.TARGET], trail, now[0, kernel.BAR_OPEN], now[0, kernel.BAR_HIGH],
-        now[0, kernel.BAR_LOW], 0.0, math.inf, 0.0, 0.0, 0.0, rules,
-    )  # fmt: skip
-    highest, lowest = now[0, kernel.BAR_HIGH], now[0, kernel.BAR_LOW]
-    row[kernel.BEST] = kernel.trail_after_bar(quantity, row[kernel.BEST], highest, lowest)
-    return bool(reason)
-
-
-def _trade(fill: np.ndarray) -> Trade | None:
-    if fill[kernel.FILL_TRADED] == 0.0:
-        return None
-    return Trade(
-        float(fill[kernel.FILL_TRADED]), float(fill[kernel.FILL_PRICE]), float(fill[kernel.FILL_COMMISSION]),
-        float(fill[kernel.FILL_SLIPPAGE]), PURPOSES[int(fill[kernel.FILL_REASON])],
-    )  # fmt: skip
-
-
-def _level(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def _time_is_up(position: Position, rules: MarketRules | None) -> bool:
+    return rules is not None and 0.0 < rules.time_stop <= position.age_bars

@@ -48,6 +48,7 @@ class RoundTrip:
     exit_price: float
     costs: float  # commissions of both ends that fall on this slice
     result: float  # account currency, net of costs
+    instrument: int = 0  # its number in an account of several
 
 
 @dataclass(frozen=True)

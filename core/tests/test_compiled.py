@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numba
@@ -76,16 +75,6 @@ def test_a_changed_constant_two_files_away_is_noticed(tmp_path):
         run()
     kept = list((tmp_path / ".local" / "numba" / "sample.outer").iterdir())
     assert len(kept) <= module.N_KEPT_FOLDERS
-
-
-def test_choosing_a_folder_is_quick():
-    sources = sorted((PROJECT / "core/simulation/kernel").glob("*.py"))
-    for cached in (module._text, module._imported, module._module_file, module.cache_folder):
-        cached.cache_clear()
-    begun = time.perf_counter()
-    for source in sources:
-        module.cache_folder(source)
-    assert time.perf_counter() - begun < 0.2  # a few milliseconds on an idle machine
 
 
 def test_a_folder_that_cannot_be_written_is_replaced_by_the_users_own(tmp_path, monkeypatch):
