@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from agents.learners.flat import FlatParameters
+from agents.learners.vector_math import tanh
 
 # Below this many multiplications oneDNN's own preparation costs more than it saves; where it must turn both sides
 # around first, as for the weights' gradients, below LARGER.
@@ -45,8 +46,9 @@ class DenseNetwork:
         """Returns: the input (B, K), what each hidden layer gives after its activation, and the output (B, N)."""
         passed = [x]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            hidden = linear(passed[-1], weight, bias, relu=self.relu)
-            passed.append(hidden if self.relu else hidden.tanh_())
+            passed.append(linear(passed[-1], weight, bias, relu=self.relu))
+            if not self.relu:
+                tanh(passed[-1].view(-1).numpy())
         passed.append(linear(passed[-1], self.weights[-1], self.biases[-1]))
         return passed
 
@@ -57,10 +59,7 @@ class DenseNetwork:
         """
         for number in range(len(self.weights) - 1, -1, -1):
             before = passed[number]
-            if before.shape[0] * self.weights[number].numel() >= LARGER:
-                self.weight_gradients[number].copy_(linear(gradient.t(), before.t()))
-            else:
-                torch.mm(gradient.t(), before, out=self.weight_gradients[number])
+            _weight_gradient(gradient, before, self.weight_gradients[number])
             torch.sum(gradient, 0, out=self.bias_gradients[number])
             if number:
                 gradient = self._back_through(number, gradient, before)
@@ -76,6 +75,17 @@ class DenseNetwork:
         if self.relu:
             return torch.ops.aten.threshold_backward.grad_input(gradient, before, 0.0, grad_input=gradient)
         return torch.ops.aten.tanh_backward.grad_input(gradient, before, grad_input=gradient)
+
+
+def _weight_gradient(gradient: Tensor, before: Tensor, out: Tensor) -> None:
+    """gradient (B, N) transposed times before (B, K), into out (N, K)."""
+    if len(gradient) * out.numel() >= LARGER:
+        out.copy_(linear(gradient.t(), before.t()))
+    elif out.shape[1] < out.shape[0]:
+        # The usual multiplication is many times slower for few columns than for few rows.
+        out.copy_(torch.mm(before.t(), gradient).t())
+    else:
+        torch.mm(gradient.t(), before, out=out)
 
 
 def in_order(networks: Iterable[Sequence[Sequence[nn.Linear]]]) -> list[nn.Parameter]:

@@ -15,9 +15,9 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
 from agents.backends import Precision
-from agents.learners import plain_network
+from agents.learners import minibatch_kernels
 from agents.learners import ppo_kernels as kernels
-from agents.learners.ppo_updates import Batch, Loss, PlainUpdate, TorchUpdate, Update
+from agents.learners.ppo_updates import Batch, Loss, PlainUpdate, TorchUpdate, Update, plain_towers
 
 MOST_ROWS = 8_192  # values of many rows are asked for in such pieces
 
@@ -89,9 +89,8 @@ class FastPPO(PPO):
         self.batch = _empty_batch(min(self.batch_size, size), int(np.prod(self.observation_space.shape or (1,))), self)
 
     def _make_update(self) -> Update:
-        if plain_network.fits(self.policy) and self.precision.dtype is None:
-            most = max(min(self.batch_size, self.n_steps * self.n_envs), self.n_envs, MOST_ROWS)
-            return PlainUpdate(self.policy, most, self.n_choices)
+        if self.precision.dtype is None and (towers := plain_towers(self.policy)):
+            return PlainUpdate(self.policy, towers, self.n_choices)
         return TorchUpdate(self.policy, self.n_choices, self.precision)
 
     def _maybe_recommend_cpu(self, mlp_class_name: str = "ActorCriticPolicy") -> None:
@@ -145,7 +144,7 @@ class FastPPO(PPO):
         return np.clip(actions, -1.0, 1.0)
 
     def _values(self, rows: np.ndarray) -> np.ndarray:
-        pieces = [self.update.outputs(rows[i : i + MOST_ROWS])[1].copy() for i in range(0, len(rows), MOST_ROWS)]
+        pieces = [self.update.outputs(rows[i : i + MOST_ROWS])[1] for i in range(0, len(rows), MOST_ROWS)]
         return np.concatenate(pieces)
 
     def train(self) -> None:
@@ -169,7 +168,7 @@ class FastPPO(PPO):
         for first in range(0, len(order), self.batch_size):
             batch = _taken(flat, order[first : first + self.batch_size], self.batch)
             if self.normalize_advantage and len(batch.advantages) > 1:
-                _standardise(batch.advantages)
+                minibatch_kernels.standardise(batch.advantages)
             means = self.update.gradients(batch, loss)
             told.append(means)
             if self.target_kl is not None and means[kernels.KL] > 1.5 * self.target_kl:
@@ -229,15 +228,8 @@ def _flattened(buffer: Any) -> Batch:
     )  # fmt: skip
 
 
-def _taken(flat: Batch, rows: np.ndarray, into: Batch) -> Batch:
-    """Copies of some rows in the memory of `into`."""
-    taken = {}
-    for name, source in vars(flat).items():
-        taken[name] = getattr(into, name)[: len(rows)]
-        np.take(source, rows, axis=0, out=taken[name], mode="clip")
-    return Batch(**taken)
-
-
-def _standardise(advantages: np.ndarray) -> None:
-    advantages -= advantages.mean()
-    advantages /= advantages.std(ddof=1) + np.float32(1e-8)
+def _taken(flat: Batch, rows: np.ndarray, memory: Batch) -> Batch:
+    """Copies of some rows in the memory of another batch."""
+    into = {name: array[: len(rows)] for name, array in vars(memory).items()}
+    minibatch_kernels.take(rows, *vars(flat).values(), *into.values())
+    return Batch(**into)

@@ -5,11 +5,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from agents.backends import Precision
 from agents.learners import ppo_kernels as kernels
+from agents.learners.dense import DenseNetwork, in_order, plain_layers
+from agents.learners.fast_step import Layers
 from agents.learners.flat import FlatParameters
-from agents.learners.plain_network import PlainNetwork
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +38,22 @@ class Loss:
         return np.array([self.clip, self.entropy, self.value], dtype=np.float32)
 
 
+def plain_towers(policy: Any) -> list[Layers] | None:
+    """Layers of policy and value of a Stable-Baselines3 ActorCriticPolicy; None where PlainUpdate does not fit."""
+    extractor = getattr(policy, "mlp_extractor", None)
+    if extractor is None or str(policy.device) != "cpu" or any(True for _ in policy.features_extractor.parameters()):
+        return None
+    layers = plain_layers(extractor.policy_net), plain_layers(extractor.value_net)
+    if layers[0] is None or layers[1] is None or policy.activation_fn not in (torch.nn.ReLU, torch.nn.Tanh):
+        return None
+    return [[*layers[0], [policy.action_net]], [*layers[1], [policy.value_net]]]
+
+
 class Update(Protocol):
     """Answers and learns with one network."""
 
     def outputs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits or means (B, K) and values (B,) of observations (B, n); overwritten by the next call."""
+        """Logits or means (B, K) and values (B,) of observations (B, n)."""
 
     def gradients(self, batch: Batch, loss: Loss) -> np.ndarray:
         """Leave the loss's gradients at the parameters. Returns: (N_SUMS,) means over the batch."""
@@ -50,37 +63,50 @@ class Update(Protocol):
 
 
 class PlainUpdate:
-    """For plain tanh networks on the processor, see plain_network."""
+    """For plain dense networks on the processor, by hand: autograd takes two to three times as long.
 
-    def __init__(self, policy: Any, most_rows: int, n_choices: int) -> None:
+    towers: the layers of policy and value, see plain_towers. A test holds the gradients against autograd's.
+    """
+
+    def __init__(self, policy: Any, towers: list[Layers], n_choices: int) -> None:
         self.policy, self.n_choices = policy, n_choices
-        self.network = PlainNetwork(policy, most_rows)
-        self.flat = FlatParameters(self.network.ordered())
-        self.network.bind(self.flat.flat, self.flat.gradient)
+        deviations = [] if n_choices else [policy.log_std]
+        self.flat = FlatParameters([*in_order(towers), *deviations])
+        relu = issubclass(policy.activation_fn, torch.nn.ReLU)
+        self.policy_tower, self.value_tower = (DenseNetwork(layers, self.flat, relu=relu) for layers in towers)
         defaults = policy.optimizer.defaults
         policy.optimizer = self.flat.adam(defaults["lr"], defaults["eps"])
 
     def outputs(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """See Update."""
-        logits, values = self.network.forward(torch.from_numpy(rows))
-        return logits.numpy(), values.numpy()
+        found = torch.from_numpy(rows)
+        logits, values = self.policy_tower.forward(found)[-1], self.value_tower.forward(found)[-1]
+        return logits.numpy(), values.numpy()[:, 0]
 
     def gradients(self, batch: Batch, loss: Loss) -> np.ndarray:
         """See Update."""
-        logits, values = self.outputs(batch.observations)
-        n, sums = len(logits), np.zeros(kernels.N_SUMS)
-        by_logits, by_values = self.network.by_outputs.numpy()[:n], self.network.by_values.numpy()[:n, 0]
-        rows = (batch.actions, batch.log_probs, batch.advantages, batch.returns)
+        observations, sums = torch.from_numpy(batch.observations), np.zeros(kernels.N_SUMS)
+        # One tower after the other, so that what is calculated stays near the processor.
+        self._value_gradients(observations, batch, loss.as_array(), sums)
+        self._policy_gradients(observations, batch, loss.as_array(), sums)
+        return sums / len(batch.returns)
+
+    def _value_gradients(self, observations: Tensor, batch: Batch, loss: np.ndarray, sums: np.ndarray) -> None:
+        passed = self.value_tower.forward(observations)
+        slopes = torch.empty_like(passed[-1])
+        kernels.value_losses(passed[-1].view(-1).numpy(), batch.returns, loss, slopes.view(-1).numpy(), sums)
+        self.value_tower.backward(passed, slopes)
+
+    def _policy_gradients(self, observations: Tensor, batch: Batch, loss: np.ndarray, sums: np.ndarray) -> None:
+        passed = self.policy_tower.forward(observations)
+        slopes = torch.empty_like(passed[-1])
+        rows = (passed[-1].numpy(), batch.actions, batch.log_probs, batch.advantages)
         if self.n_choices:
-            kernels.choice_losses(logits, values, *rows, self.n_choices, loss.as_array(), by_logits, by_values, sums)
+            kernels.choice_losses(*rows, self.n_choices, loss, slopes.numpy(), sums)
         else:
             deviations = self.policy.log_std
-            kernels.gaussian_losses(
-                logits, values, *rows, deviations.data.numpy(), loss.as_array(), by_logits, by_values,
-                deviations.grad.numpy(), sums,
-            )  # fmt: skip
-        self.network.backward()
-        return sums / n
+            kernels.gaussian_losses(*rows, deviations.data.numpy(), loss, slopes.numpy(), deviations.grad.numpy(), sums)
+        self.policy_tower.backward(passed, slopes)
 
     def step(self, most_norm: float) -> None:
         """See Update."""

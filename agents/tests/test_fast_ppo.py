@@ -6,8 +6,9 @@ from stable_baselines3.common.logger import configure
 from torch import nn
 
 from agents.backends import Precision
+from agents.learners import minibatch_kernels
 from agents.learners import ppo_kernels as kernels
-from agents.learners.fast_ppo import FastPPO
+from agents.learners.fast_ppo import FastPPO, _taken
 from agents.learners.ppo_updates import Batch, Loss, PlainUpdate, TorchUpdate
 from agents.tests.copies import SignVecEnv
 
@@ -41,9 +42,10 @@ def _gradients(policy):
 
 
 @pytest.mark.parametrize("kind", ["choice", "target"])
-@pytest.mark.parametrize("arch", [[16], [16, 16], {"pi": [8, 12, 4], "vf": [16, 4, 8]}])
-def test_the_written_out_gradients_are_those_of_autograd(kind, arch):
-    model = _fast(kind, policy_kwargs={"activation_fn": nn.Tanh, "net_arch": arch})
+@pytest.mark.parametrize("arch", [[16], [16, 16], {"pi": [8, 12, 4], "vf": [16, 4]}])
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+def test_the_written_out_gradients_are_those_of_autograd(kind, arch, activation):
+    model = _fast(kind, policy_kwargs={"activation_fn": activation, "net_arch": arch})
     assert isinstance(model.update, PlainUpdate)
     _round(model)
     with torch.no_grad():  # away from the point where every ratio is 1
@@ -118,6 +120,24 @@ def test_a_window_that_ends_is_worth_what_would_have_followed():
     assert {(int(t), int(copy)) for t, copy in np.argwhere(added)} <= {(19 - copy, copy) for copy in range(4, 16)}
 
 
+@pytest.mark.parametrize("policy", [{"net_arch": []}, {"activation_fn": nn.ELU}])
+def test_other_networks_are_left_to_autograd(policy):
+    assert isinstance(_fast(policy_kwargs=policy).update, TorchUpdate)
+
+
+def test_a_minibatch_is_the_rows_asked_for():
+    model = _fast()
+    _round(model)
+    whole, rows = _batch(model), np.array([200, 3, 77])
+    taken = _taken(whole, rows, model.batch)
+    for name, array in vars(whole).items():
+        np.testing.assert_array_equal(getattr(taken, name), array[rows])
+    # Mean of 1, 2 and 6 is 3, their deviation the root of (4 + 1 + 9) / 2.
+    values = np.array([1.0, 2.0, 6.0], np.float32)
+    minibatch_kernels.standardise(values)
+    np.testing.assert_allclose(values, np.array([-2.0, -1.0, 3.0]) / np.sqrt(7.0), rtol=1e-6)
+
+
 def test_advantages_by_hand():
     # One copy, three steps, gamma 0.5, lambda 0.5; an episode begins at the last step.
     rewards, values = np.array([[1.0], [2.0], [3.0]], np.float32), np.array([[0.5], [1.0], [2.0]], np.float32)
@@ -139,17 +159,6 @@ def test_choices_are_drawn_as_often_as_the_softmax_says():
     shares = np.bincount(actions[:, 0].astype(int)) / 100_000
     np.testing.assert_allclose(shares, [0.2, 0.5, 0.3], atol=5e-3)  # three standard deviations
     np.testing.assert_allclose(np.exp(log_probs), np.array([0.2, 0.5, 0.3])[actions[:, 0].astype(int)], rtol=1e-5)
-
-
-def test_tanh_is_exact_to_single_precision_and_keeps_nan():
-    values = np.concatenate([np.linspace(-12, 12, 20_001), [0.0, 1e-8]]).astype(np.float32)
-    found = values.copy()
-    kernels.tanh(found)
-    np.testing.assert_allclose(found, np.tanh(values.astype(float)), atol=4e-7)
-    broken = np.array([np.nan, np.inf, -np.inf], np.float32)
-    kernels.tanh(broken)
-    assert np.isnan(broken[0])
-    np.testing.assert_allclose(broken[1:], [1.0, -1.0], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["choice", "target"])
