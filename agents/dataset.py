@@ -10,6 +10,7 @@ from agents.features import DAY, FeatureSpec, Inputs
 from agents.folds import Rows
 from agents.market import Market, market_of
 from agents.normalisers import AnyNormaliser, NormaliserChoice, fit
+from agents.randomise import RandomiseSettings, synthetic_markets
 from marketdata.calendars import Sessions
 from marketdata.features import batch
 from marketdata.features.store import FeatureStore
@@ -36,6 +37,16 @@ class Dataset:
     inputs: Inputs  # what the features were made of, bars adjusted
     choice: NormaliserChoice  # how features are scaled
 
+    @property
+    def time(self) -> np.ndarray:
+        """When each bar began, (T,) seconds UTC."""
+        return self.bars.time
+
+    def paths(self, rows: Rows, settings: RandomiseSettings, seed: int) -> tuple[Market, ...]:
+        """Made-up markets drawn from `rows` alone, as many as the settings ask for."""
+        sources = [(self.inputs, self.raw)]
+        return synthetic_markets(sources, self.spec, self.normaliser, rows.first, rows.last, settings, seed)
+
     def refit(self, training: Rows, validation: Rows | None = None, spec: FeatureSpec | None = None) -> "Dataset":
         """The same bars with other rows to train on: features are scaled by these rows alone.
 
@@ -43,10 +54,7 @@ class Dataset:
         all. Raises: ValueError for a feature that the data do not have.
         """
         spec = self.spec if spec is None else spec
-        missing = [name for name in spec.names if name not in self.spec.names]
-        if missing:
-            raise ValueError(f"the data have no feature {', '.join(missing)}; they have {', '.join(self.spec.names)}")
-        raw = self.raw[:, [self.spec.names.index(name) for name in spec.names]]
+        raw = self.raw[:, columns_of(spec, self.spec)]
         normaliser = fit(self.choice, raw, self.bars.time, training.first, training.last)
         features = normaliser.apply_series(raw, self.bars.time)
         return replace(
@@ -88,16 +96,7 @@ def prepare(
     first_unseen = int(np.searchsorted(bars.time, _seconds(unseen_from)))
     training = Rows(spec.warm_up, first_validation - 1)
     validation, unseen = Rows(first_validation, first_unseen - 1), Rows(first_unseen, len(bars) - 1)
-    for name, rows, least in (
-        ("training", training, MIN_TRAINING_BARS),
-        ("validation", validation, MIN_PERIOD_BARS),
-        ("unseen", unseen, MIN_PERIOD_BARS),
-    ):
-        if len(rows) < least:
-            raise ValueError(
-                f"the {name} period has {len(rows)} bars, expected at least {least}; "
-                f"import more bars or move the dates {validation_from} and {unseen_from}"
-            )
+    check_lengths(training, validation, unseen, f"the dates {validation_from} and {unseen_from}")
     traded = bars if traded is None else traded
     if not np.array_equal(traded.time, bars.time):
         raise ValueError("bars as traded and adjusted differ in their times: load both anew")
@@ -119,6 +118,27 @@ def prepare(
         inputs=inputs,
         choice=normaliser,
     )
+
+
+def columns_of(wanted: FeatureSpec, present: FeatureSpec) -> list[int]:
+    """Where the wanted features stand among the present ones. Raises: ValueError for one that is not there."""
+    missing = [name for name in wanted.names if name not in present.names]
+    if missing:
+        raise ValueError(f"the data have no feature {', '.join(missing)}; they have {', '.join(present.names)}")
+    return [present.names.index(name) for name in wanted.names]
+
+
+def check_lengths(training: Rows, validation: Rows, unseen: Rows, cuts: str) -> None:
+    """Raises: ValueError naming the period that is too short. cuts: what a person may move, in words."""
+    for name, rows, least in (
+        ("training", training, MIN_TRAINING_BARS),
+        ("validation", validation, MIN_PERIOD_BARS),
+        ("unseen", unseen, MIN_PERIOD_BARS),
+    ):
+        if len(rows) < least:
+            raise ValueError(
+                f"the {name} period has {len(rows)} bars, expected at least {least}; import more bars or move {cuts}"
+            )
 
 
 def _seconds(day: date) -> int:

@@ -208,7 +208,7 @@ class _Learning:
     def _backtest(self, policy: ServedPolicy) -> BacktestResult:
         lesson = self.lesson
         return run_backtest(
-            policy, lesson.dataset.market, lesson.dataset.bars.time, lesson.validation.first, lesson.validation.last,
+            policy, lesson.dataset.market, lesson.dataset.time, lesson.validation.first, lesson.validation.last,
             reward=lesson.settings.reward, start_cash=lesson.start_cash,
         )  # fmt: skip
 

@@ -10,13 +10,13 @@ from agents import algorithms, backends
 from agents.algorithms.base import Learner, LearnerRequest
 from agents.backtest import BacktestResult
 from agents.configuration import AgentSettings
-from agents.dataset import Dataset
 from agents.env_config import EnvConfig
 from agents.folds import Rows
+from agents.joint_dataset import AnyDataset
 from agents.learners.checkpoint import code_fingerprint, fingerprint
 from agents.networks.spec import HeadSpec, NetworkSpec
 from agents.policy import ServedPolicy
-from agents.randomise import synthetic_markets
+from core.simulation.rules import MarketRules
 
 GO, PAUSE, STOP = "go", "pause", "stop"
 # Where the desk's own learning code begins; algorithms are found by looking into their folder.
@@ -37,7 +37,7 @@ class TrainingPaused(Exception):
 class Lesson:
     """All that decides what is learned."""
 
-    dataset: Dataset  # scaled by the training rows
+    dataset: AnyDataset  # scaled by the training rows
     settings: AgentSettings
     parameters: dict[str, Any]  # of the algorithm; what is missing takes its default
     seed: int
@@ -46,10 +46,19 @@ class Lesson:
     start_cash: float = 50_000.0  # account currency
     n_steps: int = 20_000  # of the environment, all copies together
     backend: str = backends.CPU
+    # Of the second and further instruments; the first has the settings'. Without any, those hold for all.
+    other_rules: tuple[MarketRules, ...] = ()
+
+    @property
+    def every_rules(self) -> tuple[MarketRules, ...]:
+        """The rules of each instrument. Raises: ValueError if there are rules for another number of them."""
+        given = (self.settings.rules, *self.other_rules) if self.other_rules else self.settings.rules
+        return EnvConfig(rules=given).rules_of(self.dataset.market.n_instruments)
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of it, the libraries and the desk's code: from a checkpoint of another one nothing goes on."""
         data = self.dataset
+        others = {"other_rules": [rules.to_dict() for rules in self.other_rules]} if self.other_rules else {}
         return fingerprint(
             {
                 "data": data.fingerprint,
@@ -64,6 +73,7 @@ class Lesson:
                 "backend": self.backend,
                 "code": code_fingerprint(*CODE),
                 "libraries": {name: version(name) for name in (*LIBRARIES, *backends.libraries(self.backend))},
+                **others,
             }
         )
 
@@ -108,9 +118,10 @@ def make_learner(lesson: Lesson, pulse: Callable[[], None] = lambda: None) -> Le
     settings, data, rows = lesson.settings, lesson.dataset, lesson.training
     network = settings.network.for_features(data.spec.names)
     length = settings.episodes.length or settings.training.episode_length
+    rules = lesson.every_rules
     config = EnvConfig(
         action=settings.actions,
-        rules=settings.rules,
+        rules=rules,
         reward=settings.reward,
         start_cash=lesson.start_cash,
         first=rows.first,
@@ -121,14 +132,13 @@ def make_learner(lesson: Lesson, pulse: Callable[[], None] = lambda: None) -> Le
         episodes=settings.episodes.kind,
         randomise=settings.randomise,
     )
-    paths = synthetic_markets(
-        data.inputs, data.raw, data.spec, data.normaliser, rows.first, rows.last, settings.randomise, lesson.seed
-    )
+    paths = data.paths(rows, settings.randomise, lesson.seed)
 
     def build(*, network: NetworkSpec, head: HeadSpec, weights: dict[str, Any]) -> ServedPolicy:
         return ServedPolicy.from_parts(
             algorithm=settings.algorithm, actions=settings.actions, spec=data.spec, normaliser=data.normaliser,
-            rules=settings.rules, network=network, head=head, weights=weights, own=settings.own_state,
+            rules=rules[0], other_rules=rules[1:], network=network, head=head, weights=weights,
+            own=settings.own_state,
         )  # fmt: skip
 
     request = LearnerRequest(

@@ -112,7 +112,10 @@ class Goal:
 
         logits: the log-odds of the chosen label's actions against those of the other labels. Values of actions: by how
         much the chosen action's exceeds the mean of those with other labels. Continuous: the centre before squashing.
+        Raises: ValueError for a policy of several instruments.
         """
+        if policy.n_instruments > 1:
+            raise ValueError(f"this policy trades {policy.n_instruments} instruments; only those of one are explained")
         if policy.head.is_continuous:
             return cls(np.zeros(1, bool), np.zeros(1, bool), odds=False)
         same = np.array([label == output.label for label in LABELS[policy.head.n_actions]])

@@ -1,6 +1,6 @@
 """What an agent knows of itself: position, account and its own history. One calculation for training and live."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf
@@ -191,3 +191,37 @@ def own_state(
         own_history.fill_history(memory, out[N_POSITION:])
     out[CASH_SHARE] = 1.0 - out[0]
     return out[spec.columns]
+
+
+def own_states(
+    quantities: np.ndarray,
+    average_prices: np.ndarray,
+    closes: np.ndarray,
+    equity: float,
+    peak: float,
+    ages_bars: np.ndarray,
+    rules: Sequence[MarketRules],
+    *,
+    memories: Sequence[np.ndarray] | None = None,
+    spec: OwnSpec = DEFAULT,
+) -> np.ndarray:
+    """The same for I instruments of one account, instrument by instrument: (I * n,).
+
+    quantities, average_prices, closes, ages_bars: (I,); equity and peak are the account's; memories: one each.
+    The share of money in cash counts everything held. Raises: ValueError as own_state, or for another number of rules.
+    """
+    if len(rules) != len(quantities):
+        raise ValueError(f"{len(rules)} rules arrived for {len(quantities)} instruments; give one each")
+    values = sum(float(q) * float(c) * r.multiplier for q, c, r in zip(quantities, closes, rules, strict=True))
+    found = np.array(
+        [
+            own_state(
+                quantities[i], average_prices[i], closes[i], equity, peak, ages_bars[i], rules[i],
+                memory=None if memories is None else memories[i], spec=spec,
+            )
+            for i in range(len(rules))
+        ]
+    )  # fmt: skip
+    if "cash_share" in spec.names:
+        found[:, spec.names.index("cash_share")] = 1.0 - (values / equity if equity > 0.0 else 0.0)
+    return found.reshape(-1)

@@ -6,6 +6,7 @@ by the normaliser the training rows made.
 Source: Kuensch, "The Jackknife and the Bootstrap for General Stationary Observations", Annals of Statistics 1989.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -101,9 +102,11 @@ def synthetic_bars(bars: BarSeries, rows: np.ndarray) -> BarSeries:
     return BarSeries(bars.time[: len(rows)], opens, highs, lows, closes * level, bars.volume[rows])
 
 
+Source = tuple[Inputs, np.ndarray]  # what an instrument's features are made of, its bars adjusted; they, raw, (T, n)
+
+
 def synthetic_market(
-    inputs: Inputs,
-    raw: np.ndarray,
+    sources: Sequence[Source],
     spec: FeatureSpec,
     normaliser: AnyNormaliser,
     first: int,
@@ -113,25 +116,35 @@ def synthetic_market(
 ) -> Market:
     """One path of the length of rows 0 to last, made of the rows from first to last alone.
 
-    inputs: what the real features were made of, bars adjusted for splits and dividends; raw: (T, n) those features;
-    normaliser: fitted on the training rows. Features of other series (VIX, underlying, news) come from the rows the
-    bars came from.
+    sources: one per instrument of the account; rows of all of them are the same moments, and the same rows are drawn
+    for all, so that what moves together still does. normaliser: fitted on the training rows, all features side by side.
+    Features of other series (VIX, underlying, news) come from the rows the bars came from.
     """
     rows = bootstrap_rows(first, last, last + 1, block, random)
-    path = synthetic_bars(inputs.bars, rows)
+    paths = [synthetic_bars(inputs.bars, rows) for inputs, _ in sources]
+    features = [_features(source, spec, path, rows) for source, path in zip(sources, paths, strict=True)]
+    scaled = normaliser.apply_series(np.concatenate(features, axis=1), paths[0].time)
+    markets = [
+        market_of(path, part, interval_seconds=inputs.interval_seconds, sessions=inputs.sessions)
+        for (inputs, _), path, part in zip(sources, paths, np.split(scaled, len(sources), axis=1), strict=True)
+    ]
+    return markets[0] if len(markets) == 1 else Market.several(markets)
+
+
+def _features(source: Source, spec: FeatureSpec, path: BarSeries, rows: np.ndarray) -> np.ndarray:
+    """Raw features (T, n) of a path whose bars came from `rows`."""
+    inputs, raw = source
     features = raw[rows].copy()
     own = [k for k, name in enumerate(spec.names) if CATALOGUE[name].needs <= OWN_NEEDS]
     if own:
         part = FeatureSpec(tuple(spec.names[k] for k in own))
         made = Inputs(path, inputs.interval_seconds, sessions=inputs.sessions)
         features[:, own] = batch.compute(part, made)
-    scaled = normaliser.apply_series(features, path.time)
-    return market_of(path, scaled, interval_seconds=inputs.interval_seconds, sessions=inputs.sessions)
+    return features
 
 
 def synthetic_markets(
-    inputs: Inputs,
-    raw: np.ndarray,
+    sources: Sequence[Source],
     spec: FeatureSpec,
     normaliser: AnyNormaliser,
     first: int,
@@ -141,6 +154,6 @@ def synthetic_markets(
 ) -> tuple[Market, ...]:
     """As many paths as the settings ask for; path k of a seed is always the same. See synthetic_market."""
     return tuple(
-        synthetic_market(inputs, raw, spec, normaliser, first, last, settings.block, np.random.default_rng([seed, k]))
+        synthetic_market(sources, spec, normaliser, first, last, settings.block, np.random.default_rng([seed, k]))
         for k in range(settings.paths)
     )

@@ -5,12 +5,13 @@ from django.conf import settings as django_settings
 from agents import backends
 from agents.assignment import Assignment
 from agents.backends import BackendMissing
-from agents.configuration import AgentSettings
+from agents.configuration import AgentSettings, space_of
 from agents.dataset import Dataset, prepare
 from agents.market_view import load_inputs
 from agents.models import TrainingRun
 from agents.nights import load_session_days
 from agents.run_settings import settings_of_run
+from agents.setting_checks import part
 from core.models import Instrument
 from marketdata.corporate import load_per_bar
 from marketdata.features.store import FeatureStore
@@ -27,6 +28,7 @@ def assignment_of(run: TrainingRun) -> Assignment:
         pk=run.pk
     )
     settings = settings_of_run(run)
+    part("training.search", lambda: space_of(settings))  # a run of before may ask for what its backend cannot do
     try:
         backends.check(run.backend, settings.algorithm, settings.network.kind)
         dataset, cash = load_dataset(run, settings), float(run.agent.book.start_cash)
@@ -39,8 +41,12 @@ def assignment_of(run: TrainingRun) -> Assignment:
 
 def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
     """The agent's bars, cut and scaled. Raises: TrainingFailed or ValueError if bars are missing."""
-    agent, training = run.agent, settings.training
-    vix_id = None
+    return dataset_of(run.agent.instrument, run.agent.interval_seconds, settings)
+
+
+def dataset_of(instrument: Instrument, interval_seconds: int, settings: AgentSettings) -> Dataset:
+    """An instrument's stored bars, cut and scaled as settings say. Raises: TrainingFailed or ValueError."""
+    training, vix_id = settings.training, None
     if "vix" in settings.features.needs and training.vix:
         source = Instrument.objects.filter(symbol=training.vix).first()
         if source is None:
@@ -48,12 +54,12 @@ def load_dataset(run: TrainingRun, settings: AgentSettings) -> Dataset:
                 f"training.vix: there is no instrument {training.vix}; import its bars or drop the feature"
             )
         vix_id = source.pk
-    inputs = load_inputs(agent.instrument, vix_id, agent.interval_seconds, settings.features)
-    traded = load_bars(agent.instrument_id, agent.interval_seconds)
+    inputs = load_inputs(instrument, vix_id, interval_seconds, settings.features)
+    traded = load_bars(instrument.pk, interval_seconds)
     return prepare(
-        inputs.bars, inputs.vix, settings.features, training.validation, training.unseen, agent.interval_seconds,
+        inputs.bars, inputs.vix, settings.features, training.validation, training.unseen, interval_seconds,
         settings.normaliser, underlying=inputs.underlying, scores=inputs.scores, sessions=inputs.sessions,
         store=FeatureStore(django_settings.LOCAL_DIR / "features"), traded=traded,
-        actions=load_per_bar(agent.instrument, agent.interval_seconds, traded.time),
-        day=load_session_days(agent.instrument, agent.interval_seconds, traded.time),
+        actions=load_per_bar(instrument, interval_seconds, traded.time),
+        day=load_session_days(instrument, interval_seconds, traded.time),
     )  # fmt: skip

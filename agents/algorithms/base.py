@@ -29,6 +29,11 @@ class LearnerRequest:
     # build(network=NetworkSpec, head=HeadSpec, weights=dict) turns exported weights into a policy.
     build: Callable[..., ServedPolicy]
 
+    @property
+    def n_instruments(self) -> int:
+        """Instruments of one account that it learns to trade at once."""
+        return self.markets[0].n_instruments
+
 
 @dataclass(frozen=True)
 class LearnerReport:

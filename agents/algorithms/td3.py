@@ -18,9 +18,8 @@ def make(request: LearnerRequest) -> Learner:
         tau, delay = number(request.parameters, "tau", 0.01, 1.0), whole(request.parameters, "policy_delay", 2)
         return FastTD3("MlpPolicy", tau=tau, policy_delay=delay, **settings)
 
-    return make_learner(
-        request, model, act=exploring.with_noise, head=HeadSpec(DETERMINISTIC), batch_size=128, steps_per_update=8
-    )
+    head = HeadSpec(DETERMINISTIC, n_instruments=request.n_instruments)
+    return make_learner(request, model, act=exploring.with_noise, head=head, batch_size=128, steps_per_update=8)
 
 
 register(

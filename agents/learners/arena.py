@@ -42,11 +42,11 @@ class Arena:
 def open_arena(request: LearnerRequest, n_copies: int) -> Arena:
     """Copies of the request's environment, seeded by it. Raises: ValueError for several instruments it cannot learn."""
     config = request.config
-    if request.markets[0].n_instruments > 1:
+    if request.n_instruments > 1:
         _check_several(request.settings.algorithm)
     # One thread: trials run side by side in processes of their own, and a rollout's steps are short.
     batch = BatchEnv(request.markets, config, n_copies, request.seed, n_threads=1)
-    columns = input_names(request.settings.features.names, config.own.names, config.window)
+    columns = input_names(request.settings.features.names, config.own.names, config.window, request.n_instruments)
     return Arena(
         batch=batch,
         env=DeskVecEnv(batch),

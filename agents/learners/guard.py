@@ -15,10 +15,17 @@ class TrainingDiverged(RuntimeError):
     """A number the learning lives on became NaN or infinite; the trial is lost, other parameters may do."""
 
 
-def input_names(features: tuple[str, ...], own: tuple[str, ...], window: int = 1) -> tuple[str, ...]:
-    """Names of an observation's columns: rows of features oldest first, then the agent's own state."""
+def input_names(
+    features: tuple[str, ...], own: tuple[str, ...], window: int = 1, n_instruments: int = 1
+) -> tuple[str, ...]:
+    """Names of an observation's columns: rows of features oldest first, then the agent's own state.
+
+    Of several instruments each row, and the own state, goes instrument by instrument.
+    """
     ages = ["" if age == 0 else f" {age} bar{'s' if age > 1 else ''} before" for age in range(window - 1, -1, -1)]
-    return (*(f"{name}{age}" for age in ages for name in features), *own)
+    whose = [f" of instrument {i + 1}" for i in range(n_instruments)] if n_instruments > 1 else [""]
+    rows = (f"{name}{of}{age}" for age in ages for of in whose for name in features)
+    return (*rows, *(f"{name}{of}" for of in whose for name in own))
 
 
 class Guard:

@@ -15,6 +15,7 @@ from agents.learners.jax_models import LayeredDQN, actions_of, policy_kwargs
 from agents.learners.jax_weights import weights_of
 from agents.learners.off_policy_setup import exploration, make_learner, n_choices
 from agents.learners.on_policy_makers import STEPS_PER_ROLLOUT, clipping, common, copies, head_of
+from agents.learners.parameters import entropy_target
 from agents.networks.spec import GAUSSIAN, HeadSpec, Q
 
 logger = logging.getLogger(__name__)
@@ -41,9 +42,10 @@ def make_sac(request: LearnerRequest) -> JaxOffPolicyLearner:
         start = float(request.parameters.get("ent_coef", 0.1))
         tau = float(request.parameters.get("tau", 0.01))
         settings["policy_kwargs"] = policy_kwargs(request.network)
-        return sbx.SAC("MlpPolicy", ent_coef=f"auto_{start}", tau=tau, **settings)
+        chance: Any = entropy_target(request.parameters)
+        return sbx.SAC("MlpPolicy", ent_coef=f"auto_{start}", target_entropy=chance, tau=tau, **settings)
 
-    return _off_policy(request, model, exploring.draw, HeadSpec(GAUSSIAN))
+    return _off_policy(request, model, exploring.draw, HeadSpec(GAUSSIAN, n_instruments=request.n_instruments))
 
 
 def make_dqn(request: LearnerRequest) -> JaxOffPolicyLearner:

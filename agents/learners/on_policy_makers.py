@@ -1,5 +1,6 @@
 """Makes the on-policy learners: how many copies play, how long a rollout is, and what the library's learner is told."""
 
+from dataclasses import replace
 from typing import Any
 
 from sb3_contrib import MaskablePPO, RecurrentPPO
@@ -47,7 +48,7 @@ def make_masked_ppo(request: LearnerRequest) -> OnPolicyLearner:
     model = MaskablePPO(
         "MlpPolicy", arena.watched(), n_steps=STEPS_PER_ROLLOUT, **common(request, arena), **clipping(request)
     )
-    head = HeadSpec(LOGITS, kinds.n_choices(request.config.action), {"masked": True})
+    head = HeadSpec(LOGITS, kinds.n_choices(request.config.action), {"masked": True}, request.n_instruments)
     return _learner(request, arena, model, head)
 
 
@@ -69,7 +70,8 @@ def _learner(request: LearnerRequest, arena: Arena, model: Any, head: HeadSpec) 
 def head_of(request: LearnerRequest) -> HeadSpec:
     """How policies of PPO's kind decide: the likeliest choice, or the centre of a normal distribution."""
     n = kinds.n_choices(request.config.action)
-    return HeadSpec(LOGITS, n) if n else HeadSpec(GAUSSIAN_CLIPPED)
+    head = HeadSpec(LOGITS, n) if n else HeadSpec(GAUSSIAN_CLIPPED)
+    return replace(head, n_instruments=request.n_instruments)
 
 
 def copies(request: LearnerRequest) -> int:

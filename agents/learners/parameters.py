@@ -22,6 +22,12 @@ def number(given: Mapping[str, Any], name: str, usual: float, most: float | None
     return value
 
 
+def entropy_target(given: Mapping[str, Any]) -> str | float:
+    """How much chance SAC is to keep: auto (minus the number of actions), or the entropy in nats."""
+    value = given.get("target_entropy", "auto")
+    return value if value == "auto" else float(value)
+
+
 def minibatch(wanted: int, n_rows: int) -> int:
     """The size of minibatches: at most all rows, and none of a single row, whose spread cannot be told."""
     for size in range(min(wanted, n_rows), 1, -1):

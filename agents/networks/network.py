@@ -15,7 +15,7 @@ class ServedNetwork(torch.nn.Module):
     """From observations to what each action is worth, or to where the target position's distribution lies.
 
     Parameters by name: encoder.*, body.<i> (the Linear layers), head, and by the head's kind deviation_head,
-    log_deviation or value_head.
+    log_deviation or value_head. n_features, n_own: of all instruments together.
     """
 
     def __init__(self, network: NetworkSpec, head: HeadSpec, n_features: int, n_own: int) -> None:
@@ -25,11 +25,11 @@ class ServedNetwork(torch.nn.Module):
         self.body = torch.nn.ModuleList(torch.nn.Linear(n_in, n_out) for n_in, n_out in pairwise(widths))
         self.activation = ACTIVATIONS[network.activation]()
         self.kind, self.n_actions, self.n_quantiles = head.kind, head.n_actions, head.n_quantiles
-        self.head = torch.nn.Linear(widths[-1], head.n_actions * head.n_quantiles)
+        self.head = torch.nn.Linear(widths[-1], head.n_scores * head.n_quantiles)
         if head.kind == GAUSSIAN:
-            self.deviation_head = torch.nn.Linear(widths[-1], 1)
+            self.deviation_head = torch.nn.Linear(widths[-1], head.n_instruments)
         elif head.kind == GAUSSIAN_CLIPPED:
-            self.log_deviation = torch.nn.Parameter(torch.zeros(1))
+            self.log_deviation = torch.nn.Parameter(torch.zeros(head.n_instruments))
         elif head.kind == DUELING:
             self.value_head = torch.nn.Linear(widths[-1], 1)
 
@@ -39,7 +39,7 @@ class ServedNetwork(torch.nn.Module):
         return self.encoder.n_memory if isinstance(self.encoder, RecurrentEncoder) else 0
 
     def forward(self, rows: torch.Tensor, memory: torch.Tensor | None = None) -> torch.Tensor:
-        """Scores (B, n_actions): logits, values, or the centre before squashing; see step."""
+        """Scores (B, n_scores), instrument by instrument: logits, values, or centres before squashing; see step."""
         return self.step(rows, memory)[0]
 
     def step(
@@ -48,8 +48,8 @@ class ServedNetwork(torch.nn.Module):
         """One decision of B agents.
 
         rows: (B, inputs); memory: (B, n_memory), None where nothing is remembered yet.
-        Returns: scores (B, n_actions), logarithm of the standard deviation before squashing (B,) if the head has one,
-        memory after.
+        Returns: scores (B, n_scores), logarithms of the standard deviations before squashing (B, instruments) if the
+        head has them, memory after.
         """
         after = None
         if isinstance(self.encoder, RecurrentEncoder):
@@ -72,7 +72,7 @@ class ServedNetwork(torch.nn.Module):
 
     def _log_deviation(self, values: torch.Tensor) -> torch.Tensor | None:
         if self.kind == GAUSSIAN:
-            return self.deviation_head(values)[:, 0].clamp(LOG_DEVIATION_MIN, LOG_DEVIATION_MAX)
+            return self.deviation_head(values).clamp(LOG_DEVIATION_MIN, LOG_DEVIATION_MAX)
         if self.kind == GAUSSIAN_CLIPPED:
-            return self.log_deviation.expand(len(values))
+            return self.log_deviation.expand(len(values), -1)
         return None

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 MLP, LSTM, TCN, ANE, RECURRENT = "mlp", "lstm", "tcn", "ane", "recurrent"
 ACTIVATIONS = ("tanh", "relu", "gelu", "silu")
-MAX_WINDOW, MAX_WIDTH, MAX_LAYERS = 256, 4096, 8
+MAX_WINDOW, MAX_WIDTH, MAX_LAYERS, MAX_INSTRUMENTS = 256, 4096, 8, 64
 NO_COLUMN = -1
 
 # Option, default, lowest, highest. A column of -1 means that the features have no such column.
@@ -24,7 +24,8 @@ OPTIONS: dict[str, dict[str, tuple[int, int, int]]] = {
     RECURRENT: {"size": (64, 1, MAX_WIDTH), "layers": (1, 1, MAX_LAYERS)},
 }
 KINDS = tuple(OPTIONS)
-# Features whose columns the transformer uses by name: what volatility and real time distances are measured from.
+# Features whose columns the transformer uses by name: what volatility and real time distances are measured from. Of
+# several instruments the first one's, which stands for the account's market; the time between bars is the same for all.
 COLUMNS = {"return_column": "return_1", "elapsed_column": "bar_gap"}
 
 LOGITS, Q, DUELING, QUANTILES = "logits", "q", "dueling", "quantiles"
@@ -102,6 +103,7 @@ class HeadSpec:
     kind: logits (softmax over the actions), q, dueling, quantiles (values of the actions; the best one is taken),
     gaussian (tanh of a normal's centre), gaussian_clipped (a normal's centre, cut to -1 to 1; its deviation is a
     parameter), deterministic (tanh). n_actions: 3 (hold, buy, sell) or 9 (steps) for the first four, 1 for the others.
+    n_instruments: of one account, each with n_actions outputs of its own, side by side; heads of values have one.
     options: n_quantiles (quantiles); scale (q, dueling, quantiles: what a usual difference between two actions' values
     is, so that preferences mean something); masked (logits: learned with impossible actions masked, served so too).
     Raises: ValueError saying what is wrong.
@@ -110,6 +112,7 @@ class HeadSpec:
     kind: str
     n_actions: int = 1
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    n_instruments: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
@@ -119,6 +122,10 @@ class HeadSpec:
             raise ValueError(
                 f"a {self.kind} head has {' or '.join(map(str, expected))} actions, got {self.n_actions!r}"
             )
+        most = 1 if self.kind in VALUE_HEADS else MAX_INSTRUMENTS
+        if not _whole(self.n_instruments, 1, most):
+            allowed_number = "1 instrument" if most == 1 else f"1 to {most} instruments"
+            raise ValueError(f"a {self.kind} head has {allowed_number}, got {self.n_instruments!r}")
         object.__setattr__(self, "options", dict(self.options))
         allowed = {"scale"} if self.kind in VALUE_HEADS else {"masked"} if self.kind == LOGITS else set()
         allowed |= {"n_quantiles"} if self.kind == QUANTILES else set()
@@ -147,14 +154,20 @@ class HeadSpec:
         """Quantiles per action; 1 for a head without."""
         return int(self.options.get("n_quantiles", 1))
 
+    @property
+    def n_scores(self) -> int:
+        """Scores of one decision: those of every action of every instrument."""
+        return self.n_instruments * self.n_actions
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain values by name, fit for JSON."""
-        return {"kind": self.kind, "n_actions": self.n_actions, "options": dict(self.options)}
+        """Plain values by name, fit for JSON; the number of instruments only where it is above 1."""
+        found = {"kind": self.kind, "n_actions": self.n_actions, "options": dict(self.options)}
+        return found if self.n_instruments == 1 else found | {"n_instruments": self.n_instruments}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The reverse of to_dict. Raises: ValueError."""
-        return cls(**_known(values, "head", ("kind", "n_actions", "options")))
+        return cls(**_known(values, "head", ("kind", "n_actions", "options", "n_instruments")))
 
 
 def _whole(value: Any, lowest: int, highest: int) -> bool:

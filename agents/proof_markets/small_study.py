@@ -14,10 +14,11 @@ from optuna.trial import TrialState
 
 from agents.backtest import PERIODS_PER_YEAR
 from agents.configuration import AgentSettings, DeployChecks, network_of, space_of
-from agents.dataset import Dataset, prepare
+from agents.dataset import prepare
 from agents.drawn import applied
 from agents.features import FeatureSpec
 from agents.folds import Fold, default_purge, walk_forward
+from agents.joint_dataset import AnyDataset
 from agents.learning import Lesson, LessonResult, learn
 from agents.proof_markets.markets import ProofMarket
 from agents.rewards import RewardSettings
@@ -99,9 +100,20 @@ def settings_of(market: ProofMarket, n_trials: int, n_steps: int, **training: An
 
 
 def carry_out(market: ProofMarket, settings: AgentSettings, seed: int) -> SmallStudy:
-    """The whole study on one draw of the market; trial after trial, each drawn in the knowledge of those before it."""
+    """The whole study on one draw of the market."""
     training = settings.training
     data = prepare(bars_of(market, seed), None, settings.features, training.validation, training.unseen)
+    return study_of(data, settings, seed)
+
+
+def study_of(
+    data: AnyDataset, settings: AgentSettings, seed: int, other_rules: tuple[MarketRules, ...] = ()
+) -> SmallStudy:
+    """The whole study on data of one instrument or several; each trial is drawn in the knowledge of those before it.
+
+    other_rules: as in Lesson.
+    """
+    training = settings.training
     purge = default_purge(settings.features.warm_up)
     folds = walk_forward(data.training, data.validation, training.n_folds, purge)
     plan = StudyPlan(
@@ -112,7 +124,7 @@ def carry_out(market: ProofMarket, settings: AgentSettings, seed: int) -> SmallS
     for number in range(training.n_trials):
         drawn = Drawn(plan, number, settled)
         trials.append([
-            [_part(data, fold, settings, drawn.parameters, seed_for(seed, number, again))
+            [_part(data, fold, settings, drawn.parameters, seed_for(seed, number, again), other_rules)
              for again in range(training.n_seeds)]
             for fold in folds
         ])  # fmt: skip
@@ -124,11 +136,18 @@ def carry_out(market: ProofMarket, settings: AgentSettings, seed: int) -> SmallS
     return SmallStudy(trials, judge_study(returns, int(np.argmax(values))), published)
 
 
-def _part(data: Dataset, fold: Fold, settings: AgentSettings, parameters: dict[str, Any], seed: int) -> Part:
+def _part(
+    data: AnyDataset,
+    fold: Fold,
+    settings: AgentSettings,
+    parameters: dict[str, Any],
+    seed: int,
+    other_rules: tuple[MarketRules, ...],
+) -> Part:
     own, rest = applied(settings, parameters)
     lesson = Lesson(
         dataset=data.refit(fold.training, fold.validation, own.features), settings=own, parameters=rest, seed=seed,
-        training=fold.training, validation=fold.validation, n_steps=own.training.n_steps,
+        training=fold.training, validation=fold.validation, n_steps=own.training.n_steps, other_rules=other_rules,
     )  # fmt: skip
     result: LessonResult = learn(lesson)
     equity = result.validation.track.equity

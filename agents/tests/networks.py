@@ -36,7 +36,10 @@ HEADS = {
 def random_weights(network: NetworkSpec, head: HeadSpec, n_features: int, n_own: int, seed: int = 0, gain: float = 1.0):
     """Tensors by name: normal, scaled by the number of inputs; biases small, layer norms near one."""
     generator, weights = torch.Generator().manual_seed(seed), {}
-    for name, parameter in ServedNetwork(network, head, n_features, n_own).named_parameters():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed + 1)  # what biases and norms lie near; not the seed of the noise
+        layers = ServedNetwork(network, head, n_features, n_own)
+    for name, parameter in layers.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         size = gain if name.startswith("head") else 1.0
         weights[name] = noise * size / parameter.shape[-1] ** 0.5 if parameter.ndim > 1 else parameter + 0.1 * noise

@@ -1,7 +1,5 @@
 """Explanations of every network and head: they add up, their counterfactuals hold, and they are quick."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
@@ -116,18 +114,17 @@ def test_a_transformers_rationale_says_which_bars_it_looked_at_most():
 
 
 @pytest.mark.parametrize("kind", ["lstm", "tcn", "ane", "recurrent"])
-def test_an_explanation_of_a_large_network_takes_less_than_a_tenth_of_a_second(kind):
+def test_an_explanation_of_a_large_network_asks_it_a_bounded_number_of_times(kind):
     window = 1 if kind == "recurrent" else 32
     network = NetworkSpec(kind, (64, 64), "tanh", window)
-    policy, times = networks.policy(network, networks.HEADS["logits"], own=OwnSpec(("weight",))), []
-    rng = np.random.default_rng(0)
-    for _ in range(7):
-        seen = rng.normal(size=policy.n_inputs).astype(np.float32)
-        output = policy.decide(seen)
-        started = time.perf_counter()
-        explain(policy, np.ones(6), np.zeros(1), output, observation=seen)
-        times.append(time.perf_counter() - started)
-    assert np.median(times) < 0.1
+    policy, rows = networks.policy(network, networks.HEADS["logits"], own=OwnSpec(("weight",))), list[int]()
+    seen = np.random.default_rng(0).normal(size=policy.n_inputs).astype(np.float32)
+    output = policy.decide(seen)
+    policy.layers.head.register_forward_hook(lambda module, inputs, scores: rows.append(len(scores)))
+    explain(policy, np.ones(6), np.zeros(1), output, observation=seen)
+    # Not one pass for each of its 193 inputs: what it costs must not grow with the window.
+    assert 0 < len(rows) <= 30
+    assert sum(rows) <= 400
 
 
 def shifted(values: np.ndarray, n_bytes: int) -> np.ndarray:

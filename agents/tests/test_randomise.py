@@ -75,7 +75,7 @@ def paths_of(bars: BarSeries, n: int = 2, block: int = 10, seed: int = 3):
     raw = SPEC.compute(bars, inputs.vix)
     scale = normalisers.fit(NormaliserChoice(), raw[: LAST + 1], bars.time[: LAST + 1], FIRST, LAST)
     return raw, scale, synthetic_markets(
-        inputs, raw, SPEC, scale, FIRST, LAST, RandomiseSettings(paths=n, block=block), seed
+        [(inputs, raw)], SPEC, scale, FIRST, LAST, RandomiseSettings(paths=n, block=block), seed
     )  # fmt: skip
 
 
