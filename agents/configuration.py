@@ -12,7 +12,7 @@ from agents.own_state import OwnSpec
 from agents.randomise import RandomiseSettings
 from agents.rewards import RewardSettings, check_rate
 from agents.search import search_space
-from agents.setting_checks import ConfigurationError, check, check_known, is_number, mapping, names_of, part
+from agents.setting_checks import ConfigurationError, check, check_known, is_number, is_whole, mapping, names_of, part
 from agents.training_settings import EpisodeSettings, TrainingSettings
 from core.simulation.rules import MarketRules
 
@@ -124,9 +124,11 @@ def parse(algorithm: str, data: dict[str, Any]) -> AgentSettings:
 
 def space_of(settings: AgentSettings) -> dict[str, dict[str, Any]]:
     """What a study of these settings varies. Raises: ValueError naming a range that makes no sense."""
+    training = settings.training
     return search_space(
-        settings.algorithm, settings.training.search, settings.features.names, settings.reward, settings.network
-    )
+        settings.algorithm, training.search, settings.features.names, settings.reward, settings.network,
+        training.backend,
+    )  # fmt: skip
 
 
 def network_of(algorithm: str, values: dict[str, Any]) -> NetworkSpec:
@@ -196,6 +198,9 @@ def _actions(data: dict[str, Any]) -> str:
 
 def _randomise(values: dict[str, Any]) -> RandomiseSettings:
     check_known(values, names_of(RandomiseSettings), "randomise.")
+    for name, least in (("paths", 0), ("block", 1)):
+        value = values.get(name, least)
+        check(is_whole(value, least), f"randomise.{name}", value, f"a whole number of at least {least}")
     return RandomiseSettings(**values)
 
 

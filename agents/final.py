@@ -15,6 +15,7 @@ from agents.policy import PolicyFileError, ServedPolicy
 from agents.run_log import PartLog
 from agents.study import middle, seed_for
 from agents.study_worker import Wish, obey, trial_file
+from agents.training_words import part_words
 from core.files import write_file
 
 logger = logging.getLogger(__name__)
@@ -47,8 +48,12 @@ class _Outcome:
 class FinalLearnings:
     """The final learnings of a run with its best trial's parameters."""
 
-    def __init__(self, assignment: Assignment, run_seed: int, best: Trial, wish: Wish) -> None:
-        self.assignment, self.run_seed, self.best, self.wish = assignment, run_seed, best, wish
+    def __init__(
+        self, assignment: Assignment, run_seed: int, best: Trial, wish: Wish,
+        note: Callable[[str, str], None] = lambda part, words: None,
+    ) -> None:  # fmt: skip
+        """note: told the part and what a person should know of its learning."""
+        self.assignment, self.run_seed, self.best, self.wish, self.note = assignment, run_seed, best, wish, note
 
     def learn(self, n: int, looked: Callable[[int, int], None], in_time: Callable[[], bool] = lambda: True) -> None:
         """Learn what is missing of the first n. looked(number, steps) is told where they stand.
@@ -70,6 +75,8 @@ class FinalLearnings:
 
         def report(progress: Progress) -> None:
             log.take(progress)
+            if progress.note:
+                self.note(part_words(part), progress.note)
             looked(number, progress.steps_done)
 
         def judge(count: int, score: float) -> bool:
@@ -84,6 +91,7 @@ class FinalLearnings:
             )  # fmt: skip
         except TrainingDiverged as error:
             logger.warning("run %s %s: %s", self.assignment.run_pk, part, error)
+            self.note(part_words(part), f"It came to nothing: {error}")
             self._write(number, _Outcome(seed, 0.0, [], "", str(error)))
             return
         write_file(self._weights(number), result.policy.to_bytes())

@@ -44,6 +44,7 @@ class MarketView:
     _bar: ClosedBar | None = None  # that bar
     _new: list[BarSeries] = field(default_factory=list)  # bars looked at that the stream has not taken yet
     _live: "_Live | None" = None
+    _recent: BarSeries | None = None  # what the average true range is made of
     n_readings: int = 0  # how often the history was read from its beginning; rows kept from before may be others now
 
     @classmethod
@@ -99,16 +100,26 @@ class MarketView:
         """
         if self._seen is None:
             raise LookupError("nothing has been looked at yet: call look first")
-        rows = Bar.objects.filter(
-            instrument_id=self.instrument_id, interval_seconds=self.interval_seconds, time__lte=self._seen
-        )
-        start = rows.order_by("-time").values_list("time", flat=True)[ATR_BARS - 1 : ATR_BARS].first()
-        bars = load_bars(self.instrument_id, self.interval_seconds, start=start, end=self._seen)
+        bars = self._recent_bars(self._seen)
         if len(bars) < 2:
             return math.nan
         instrument = Instrument.objects.get(pk=self.instrument_id)
         actions = load_per_bar(instrument, self.interval_seconds, bars.time)
         return float(average_true_range(bars, actions)[-2] / actions[-1, 0])
+
+    def _recent_bars(self, moment: datetime) -> BarSeries:
+        """The last ATR_BARS bars up to `moment`: read once, afterwards only what is new. Splits are read every time."""
+        known = self._recent
+        if known is None or len(known) == 0 or known.time[-1] > int(moment.timestamp()):
+            rows = Bar.objects.filter(
+                instrument_id=self.instrument_id, interval_seconds=self.interval_seconds, time__lte=moment
+            )
+            start = rows.order_by("-time").values_list("time", flat=True)[ATR_BARS - 1 : ATR_BARS].first()
+            known = load_bars(self.instrument_id, self.interval_seconds, start=start, end=moment)
+        elif known.time[-1] < int(moment.timestamp()):
+            known = _last_of(known, _after(self.instrument_id, self.interval_seconds, int(known.time[-1]), moment))
+        self._recent = known
+        return known
 
     @property
     def times(self) -> np.ndarray:
@@ -120,6 +131,11 @@ class MarketView:
         if self._live is None or self._seen is None:
             raise LookupError("no features have been asked for yet: call features first")
         return compute(self._live.spec, self._live.inputs(self._seen))
+
+
+def _last_of(known: BarSeries, new: BarSeries) -> BarSeries:
+    names = ("time", "open", "high", "low", "close", "volume")
+    return BarSeries(*(np.concatenate([getattr(known, name), getattr(new, name)])[-ATR_BARS:] for name in names))
 
 
 @dataclass

@@ -7,14 +7,17 @@ from typing import Any
 from django.db import transaction
 
 from agents import algorithms
-from agents.configuration import ConfigurationError
+from agents.configuration import ConfigurationError, space_of
 from agents.models import Agent, AgentConfiguration, TrainingRun
 from agents.reconfigure import add_configuration
 from agents.run_settings import settings_of_run
-from agents.training_backends import unfit
+from agents.setting_checks import part
+from agents.training_backends import refused, unfit
 from agents.training_settings import BACKENDS
 
 LARGEST_SEED = 2**31 - 1
+MOST_TRIALS, MOST_WORKERS, MOST_MINUTES = 100_000, 1_024, 366 * 24 * 60
+MINUTES_WANTED = f"at least 1 and at most {MOST_MINUTES:,}, or none for no limit"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,10 @@ def new_run(agent: Agent, wish: RunWish, *, actor: str) -> TrainingRun:
     line = unfit(run.backend, settings.network.kind)
     if line:
         raise ConfigurationError(f"backend: {line.rstrip('.')}; the network is {settings.network.kind}")
+    line = refused(run.backend, settings.algorithm, settings.network.kind)
+    if line:
+        raise ConfigurationError(f"backend: {line}")
+    part("training.search", lambda: space_of(settings))  # the backend may be another than the settings'
     run.save()
     return run
 
@@ -63,6 +70,11 @@ def merged(data: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def minutes_make_sense(minutes: int | None) -> bool:
+    """Whether it is a limit on time, or none."""
+    return minutes is None or 1 <= minutes <= MOST_MINUTES
+
+
 def _configuration(agent: Agent, changes: dict[str, Any], actor: str) -> AgentConfiguration:
     newest = agent.configuration
     data = merged(newest.data, changes)
@@ -74,9 +86,9 @@ def _check(wish: RunWish) -> None:
         "seed": (0 <= wish.seed <= LARGEST_SEED, f"a whole number from 0 to {LARGEST_SEED}"),
         "mode": (wish.mode in TrainingRun.Mode.values, f"one of {', '.join(TrainingRun.Mode.values)}"),
         "backend": (wish.backend is None or wish.backend in BACKENDS, f"one of {', '.join(BACKENDS)}"),
-        "n_workers": (wish.n_workers >= 0, "at least 0, where 0 chooses"),
-        "n_trials": (wish.n_trials >= 0, "at least 1, or 0 for the settings' number"),
-        "max_minutes": (wish.max_minutes is None or wish.max_minutes >= 1, "at least 1, or none for no limit"),
+        "n_workers": (0 <= wish.n_workers <= MOST_WORKERS, f"0 to {MOST_WORKERS:,}, where 0 chooses"),
+        "n_trials": (0 <= wish.n_trials <= MOST_TRIALS, f"1 to {MOST_TRIALS:,}, or 0 for the settings' number"),
+        "max_minutes": (minutes_make_sense(wish.max_minutes), MINUTES_WANTED),
     }
     for name, (good, words) in expected.items():
         if not good:

@@ -7,7 +7,7 @@ from django.db import transaction
 
 from agents import queue
 from agents.models import Agent, TrainingPlan, TrainingRun
-from agents.new_run import RunWish, new_run
+from agents.new_run import MINUTES_WANTED, RunWish, minutes_make_sense, new_run
 from core.journal import record
 from core.notices import notify
 
@@ -30,8 +30,8 @@ def start_plan(agents: Sequence[Agent], wish: PlanWish, *, actor: str) -> Traini
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"{', '.join(twice)} is named twice; a plan trains each agent once")
-    if wish.max_minutes is not None and wish.max_minutes < 1:
-        raise ValueError(f"max_minutes: got {wish.max_minutes}, expected at least 1, or none for no limit")
+    if not minutes_make_sense(wish.max_minutes):
+        raise ValueError(f"max_minutes: got {wish.max_minutes}, expected {MINUTES_WANTED}")
     plan = TrainingPlan.objects.create(name=wish.name[:80], max_minutes=wish.max_minutes, created_by=actor[:80])
     for agent in agents:
         run = new_run(agent, wish.run, actor=actor)

@@ -8,8 +8,8 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models import Max, Min, Q, QuerySet
 from django.utils import timezone
 
+from agents.machine import n_cores
 from agents.models import TrainingPlan, TrainingRun
-from agents.workforce import n_cores
 from core import jobs
 from core.journal import record
 from core.models import JobRow

@@ -1,17 +1,24 @@
 """Workers of a study on a Ray cluster: one task per worker, on hosts that have the desk and reach its database."""
 
 import importlib
+import logging
 import os
+import socket
 from typing import Any
 
 from django.conf import settings
 
+from agents.workforce import MOST_CRASHES, WorkersFail
+
+logger = logging.getLogger(__name__)
+
+SECONDS_TO_REACH = 5.0
 # What a host needs to know of the desk besides its code; the database must be one it can reach.
 PASSED_ON = ("DATABASE_URL", "DESK_LOCAL_DIR", "DESK_MODELS_DIR", "DESK_SECRET_KEY")
 
 
 class RayMissing(RuntimeError):
-    """RAY_ADDRESS names a cluster, but the package is not installed."""
+    """RAY_ADDRESS names a cluster, but the package is not installed or nothing answers there."""
 
 
 class RayWorkers:
@@ -19,18 +26,42 @@ class RayWorkers:
 
     def __init__(self, run_pk: int, address: str) -> None:
         self.run_pk, self.ray = run_pk, _ray()
-        self.ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR")
+        try:
+            reach(address)
+            self.ray.init(address=address, ignore_reinit_error=True, logging_level="ERROR")
+        except Exception as error:  # Ray has no error of its own for this: connection, value, assertion, runtime …
+            why = " ".join(str(error).split())[:120] or type(error).__name__
+            raise RayMissing(
+                f"RAY_ADDRESS is {address}, but no Ray cluster can be used there ({why}); "
+                "start one, or unset RAY_ADDRESS"
+            ) from error
         self._task = self.ray.remote(num_cpus=1, max_retries=0)(work_on_host)
         self._working: list[Any] = []
+        self._n_crashes = self._n_ended = 0
 
     def keep(self, wanted: int, n_ended: int) -> None:
-        """See Workforce. The cluster's cores are the limit, not this machine's."""
-        if self._working:
-            ended, self._working = self.ray.wait(self._working, num_returns=len(self._working), timeout=0)
-            self.ray.get(ended)  # an error of a worker is ours
+        """See Workforce; raises WorkersFail. The cluster's cores are the limit, not this machine's."""
+        self._take_note(n_ended)
         most = max(int(self.ray.cluster_resources().get("CPU", 1)), 1)
         while len(self._working) < min(wanted, most):
             self._working.append(self._task.remote(self.run_pk, str(settings.BASE_DIR), passed_on()))
+
+    def _take_note(self, n_ended: int) -> None:
+        """Raises: WorkersFail when they fail again and again with no trial ending in between."""
+        if n_ended > self._n_ended:
+            self._n_ended, self._n_crashes = n_ended, 0
+        if not self._working:
+            return
+        ended, self._working = self.ray.wait(self._working, num_returns=len(self._working), timeout=0)
+        for task in ended:
+            try:
+                self.ray.get(task)
+            except self.ray.exceptions.RayError as error:
+                self._n_crashes += 1
+                why = str(error).strip().splitlines()[-1]
+                logger.warning("run %s: a worker on the Ray cluster failed: %s", self.run_pk, why)
+                if self._n_crashes >= MOST_CRASHES:
+                    raise WorkersFail(f"{MOST_CRASHES} workers in a row failed on the Ray cluster: {why}") from error
 
     def pids(self) -> list[int]:
         """See Workforce: none of them is ours."""
@@ -43,6 +74,16 @@ class RayWorkers:
         if self._working:
             self.ray.wait(self._working, num_returns=len(self._working), timeout=30.0)
         self._working = []
+
+
+def reach(address: str) -> None:
+    """Raises: OSError if nothing listens there; of other forms than host:port only Ray can tell.
+
+    Ray itself waits a minute or more for an address that is not there, and then its threads do not end.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_REACH).close()
 
 
 def passed_on() -> dict[str, str]:

@@ -13,6 +13,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Max
 
+from agents import backends
 from agents.checks import check_all
 from agents.configuration import parse
 from agents.models import Agent, Backtest, ModelVersion, TrainingRun
@@ -21,7 +22,9 @@ from core.files import write_file
 from core.journal import record
 from core.notices import notify
 
-LIBRARIES = ("torch", "stable_baselines3", "gymnasium", "numpy", "numba", "TA-Lib", "optuna", "safetensors")
+LIBRARIES = (
+    "torch", "stable_baselines3", "sb3-contrib", "gymnasium", "numpy", "numba", "TA-Lib", "optuna", "safetensors",
+)  # fmt: skip
 
 
 class ModelRefused(Exception):
@@ -66,7 +69,7 @@ def register(run: TrainingRun, policy: ServedPolicy, provenance: Provenance) -> 
         seed=provenance.seed,
         data_fingerprint=provenance.data_fingerprint,
         code_version=code_version(),
-        library_versions=library_versions(),
+        library_versions=library_versions(run.backend),
         features=list(policy.spec.names),
         normaliser=policy.normaliser.to_dict(),
         parameters=provenance.parameters,
@@ -177,9 +180,10 @@ def code_version() -> str:
         return _package_version("rl-trading-desk")
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of what decides the numbers."""
-    return {"python": platform.python_version(), **{name: _package_version(name) for name in LIBRARIES}}
+def library_versions(backend: str) -> dict[str, str]:
+    """Versions of what decides the numbers of a learning on this backend."""
+    names = (*LIBRARIES, *backends.libraries(backend))
+    return {"python": platform.python_version(), **{name: _package_version(name) for name in names}}
 
 
 def _package_version(name: str) -> str:

@@ -17,6 +17,7 @@ SECONDS_BETWEEN_READINGS = 2.0
 RATE_OVER_SECONDS = 10.0
 # Share of the progress bar for everything that learns; loading and the last backtest are quick.
 LEARNING_SHARE = 0.98
+NOTES = "notes"  # among the resources of a run's row
 
 
 class RunWatch:
@@ -31,12 +32,22 @@ class RunWatch:
         self._since: float | None = None
         self._rates: deque[tuple[float, int]] = deque()
         self._resources: dict[str, Any] = {}
+        self._notes: dict[str, str] = dict(run.resources.get(NOTES, {}))
 
     @property
     def over_time(self) -> bool:
         """Whether the run has worked as long as it may."""
         limit = self.training.max_minutes
         return limit is not None and self._worked() >= limit * 60
+
+    def note(self, part: str, words: str) -> None:
+        """Keep what a person should know of a learning that belongs to no trial. part: what was learning, in words."""
+        before = self._notes.get(part)
+        self._notes[part] = f"{before}; {words}" if before and words not in before else words
+        TrainingRun.objects.filter(pk=self.run_pk).update(resources=self._found())
+
+    def _found(self) -> dict[str, Any]:
+        return self._resources | ({NOTES: self._notes} if self._notes else {})
 
     def look(self, phase: str, pids: Iterable[int] = (), *, now: bool = False) -> None:
         """Write where the run stands. pids: of its workers; now: whatever the last look was."""
@@ -56,7 +67,7 @@ class RunWatch:
         progress, worked = done * LEARNING_SHARE, self._worked()
         values: dict[str, Any] = {
             "n_steps_done": steps, "n_steps_total": self.training.n_steps_total, "progress": progress,
-            "steps_per_second": self._rate(moment, steps), "worked_seconds": worked, "resources": self._resources,
+            "steps_per_second": self._rate(moment, steps), "worked_seconds": worked, "resources": self._found(),
         }  # fmt: skip
         # A guess from next to nothing would jump about.
         values["eta_seconds"] = worked * (1.0 - progress) / progress if progress > 0.01 else None

@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from agents import algorithms
+from agents.algorithms.registry import NETWORKS_ON
 from agents.features import CATALOGUE
 from agents.networks.spec import MAX_LAYERS, MAX_WINDOW, MLP, RECURRENT, NetworkSpec
 from agents.rewards import RewardSettings
@@ -31,12 +32,15 @@ def search_space(
     features: Iterable[str] = (),
     reward: RewardSettings | None = None,
     network: NetworkSpec | None = None,
+    backend: str = "cpu",
 ) -> dict[str, dict[str, Any]]:
     """The ranges of a study, with those of the settings in their place. A single value fixes a parameter.
 
     features: names of the agent's, whose groups may be dropped one at a time; reward: without any penalty there is
-    nothing to multiply; network: widths that are not the usual ones are kept, unless `replacements` varies the width.
-    Raises: ValueError naming a parameter that is unknown or whose range makes no sense.
+    nothing to multiply; network: widths that are not the usual ones are kept, unless `replacements` varies the width;
+    backend: what it cannot do is left out, see left_out.
+    Raises: ValueError naming a parameter that is unknown, whose range makes no sense, or that leaves the backend
+    nothing to choose from.
     """
     usual, limits = COMMON | algorithms.get(algorithm).space, on_request(algorithm)
     space = dict(usual)
@@ -53,8 +57,35 @@ def search_space(
         if name not in usual and name not in limits:
             raise ValueError(f"unknown parameter {name!r}; known: {', '.join((*usual, *sorted(limits)))}")
         space[name] = _checked(name, wanted, usual.get(name, {}), limits.get(name, {}))
+    _cut(algorithm, space, backend)
     _check_window(space, network or NetworkSpec())
     return space
+
+
+def left_out(algorithm: str, replacements: dict[str, Any], backend: str) -> list[str]:
+    """What settings wish to vary and the backend cannot, such as "network tcn"; empty for nothing."""
+    wanted = replacements.get(NETWORK, {})
+    kinds = wanted.get("choices", ()) if isinstance(wanted, dict) else [wanted]
+    able = NETWORKS_ON.get(backend, kinds)
+    lacking = [name for name in algorithms.get(algorithm).lacks.get(backend, ()) if name in replacements]
+    return lacking + [f"{NETWORK} {kind}" for kind in kinds if kind not in able]
+
+
+def _cut(algorithm: str, space: dict[str, dict[str, Any]], backend: str) -> None:
+    """Take out what the backend cannot do. Raises: ValueError where that was all there is to choose from."""
+    for name in algorithms.get(algorithm).lacks.get(backend, ()):
+        found = space.pop(name, {})
+        if len(found.get("choices", ())) == 1:
+            raise ValueError(f"{name} cannot be had on backend {backend}; take it out, or choose another backend")
+    kinds = space.get(NETWORK, {}).get("choices", ())
+    able = NETWORKS_ON.get(backend, kinds)
+    if kinds and not set(kinds) & set(able):
+        raise ValueError(
+            f"network: {', '.join(kinds)} cannot be learned on backend {backend}, which has {', '.join(able)}; "
+            "choose that, or another backend"
+        )
+    if kinds:
+        space[NETWORK] = {"choices": [kind for kind in kinds if kind in able]}
 
 
 def on_request(algorithm: str) -> dict[str, dict[str, Any]]:
@@ -94,9 +125,10 @@ def _draw(trial: Any, name: str, span: dict[str, Any]) -> Any:
 def _checked(name: str, wanted: Any, usual: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """The range that a setting asks for. usual: the range it replaces; limits: what its values must lie within."""
     words = {choice for choice in (usual | limits).get("choices", ()) if isinstance(choice, str)}
+    also = limits.get("words", ())  # beside numbers
 
     def good(value: Any) -> bool:
-        return value in words if isinstance(value, str) or words else _value(name, value, limits)
+        return value in words or value in also if isinstance(value, str) or words else _value(name, value, limits)
 
     if isinstance(wanted, str | int | float) and good(wanted):
         return {"choices": [wanted]}
@@ -105,7 +137,8 @@ def _checked(name: str, wanted: Any, usual: dict[str, Any], limits: dict[str, An
         if isinstance(choices, list) and choices and all(isinstance(x, str | int | float) and good(x) for x in choices):
             return {"choices": choices}
         log = bool(wanted.get("log", False))
-        if not words and good(low) and good(high) and float(low or 0) <= float(high or 0) and not (log and not low):
+        numbers = not words and not isinstance(low, str) and not isinstance(high, str) and good(low) and good(high)
+        if numbers and float(low or 0) <= float(high or 0) and not (log and float(low or 0) <= 0):
             whole = bool(wanted.get("whole", (usual | limits).get("whole", False)))
             return {"low": low, "high": high, "log": log, "whole": whole}
     raise ValueError(f"{name}: got {wanted!r}, expected {_expected(words, limits)}")
@@ -117,7 +150,9 @@ def _expected(words: set[str], limits: dict[str, Any]) -> str:
     if "low" not in limits:
         return 'a number, {"low": 0.1, "high": 0.5} above 0, or {"choices": [...]}'
     kind = "a whole number" if limits.get("whole") else "a number"
-    return f"{kind} from {limits['low']:g} to {limits['high']:g}, a range of low and high within, or choices of them"
+    also = "".join(f"{word}, " for word in limits.get("words", ()))
+    span = f"{also}{kind} from {limits['low']:g} to {limits['high']:g}"
+    return f"{span}, a range of low and high within, or choices of them"
 
 
 def _value(name: str, value: Any, limits: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 from django_q.models import Schedule
 
-from agents import queue
+from agents import queue, run_files
 
 
 def advance_queue() -> int:
@@ -13,8 +13,16 @@ def advance_queue() -> int:
     return len(queue.advance())
 
 
+def remove_old_files() -> int:
+    """Remove what ended trainings have left behind. Returns: of how many."""
+    return len(run_files.remove_old().runs)
+
+
 def schedule() -> None:
-    """Have the cluster look every minute; ends of trainings and operators' wishes move the queue at once."""
+    """Have the cluster look every minute; ends of trainings and operators' wishes move the queue at once.
+
+    Once a day it tidies up after trainings.
+    """
     Schedule.objects.get_or_create(
         name="queue of trainings",
         defaults={
@@ -22,5 +30,13 @@ def schedule() -> None:
             "schedule_type": Schedule.MINUTES,
             "minutes": 1,
             "next_run": timezone.now() + timedelta(minutes=1),
+        },
+    )
+    Schedule.objects.get_or_create(
+        name="files of ended trainings",
+        defaults={
+            "func": "agents.tasks.remove_old_files",
+            "schedule_type": Schedule.DAILY,
+            "next_run": timezone.now() + timedelta(minutes=10),
         },
     )

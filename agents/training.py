@@ -122,7 +122,8 @@ class Training:
         useful = min(rows.plan.lag, training.n_trials - rows.n_ended())
         if on_a_cluster():
             return min(training.n_workers or useful, useful)  # its cores are the limit, not ours
-        return n_workers(training.n_workers, useful, working + 1)
+        at_work = len(self.workforce.pids()) if self.workforce else 0
+        return n_workers(training.n_workers, useful, working + 1, n_working=at_work)
 
     def _in_time(self) -> bool:
         return not self.watch.over_time
@@ -153,7 +154,8 @@ class Training:
     def learn_finally(self, best: Trial) -> Learned:
         """What is published. Raises: TrainingPaused, TrainingFailed."""
         training = self.assignment.settings.training
-        final, n = FinalLearnings(self.assignment, self.run.seed, best, self.asked), training.n_final_seeds
+        final = FinalLearnings(self.assignment, self.run.seed, best, self.asked, self.watch.note)
+        n = training.n_final_seeds
         before = self.watch.final_steps
 
         def looked(number: int, steps: int) -> None:
@@ -196,6 +198,7 @@ def train(
     """
     existing = ModelVersion.objects.filter(run=run).first()
     if existing is not None:
+        forget_files(run.pk)  # its process may have died just before that
         _finished(run, existing)
         return existing
     training = begin(run, wish, on_progress)

@@ -100,6 +100,7 @@ class StartForm(Dressed, MoreSettings):
                 self.add_error("backend", f"Runs on: {line}")
         if given.get("not_before"):
             given["queued"] = True
+        self.check_reward(self.configuration)
         return given
 
     @property

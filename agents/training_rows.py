@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from agents import queue
 from agents.models import TrainingRun, Trial
+from agents.run_files import checkpoints_of
 from core.job_words import ENDED, wish
 from core.models import JobRow
 
@@ -111,6 +112,11 @@ class RunView:
         return None if megabytes is None else megabytes / 1024
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of its final learnings; a trial's own are on the trial's page."""
+        return [f"{part[:1].upper()}{part[1:]}: {words}" for part, words in self.run.resources.get("notes", {}).items()]
+
+    @property
     def can_pause(self) -> bool:
         return self.running and self.state in ("running", "starting")
 
@@ -129,8 +135,8 @@ class RunView:
 
     @property
     def files_kept(self) -> bool:
-        """Whether its checkpoints are still there: they go with its end, unless it failed."""
-        return self.state not in ("finished", "canceled")
+        """Whether its checkpoints are still there: they go with its end, some time later if it failed."""
+        return self.state not in ("finished", "canceled") and checkpoints_of(self.run.pk).is_dir()
 
     @property
     def wish(self) -> str:

@@ -12,6 +12,7 @@ HYPERBAND, MEDIAN, NO_PRUNER = "hyperband", "median", "none"
 PRUNERS = (HYPERBAND, MEDIAN, NO_PRUNER)
 BACKENDS = ("cpu", "cuda", "tpu")
 EPISODES = ("random", "fixed", "chronological")
+MOST = 1_000_000_000  # of anything that is counted
 # What a test run is cut down to: it shows in seconds that bars, settings and machine fit, and learns nothing.
 TEST_STEPS, TEST_TRIALS = 2_048, 2
 _ABOVE_ZERO = ("n_trials", "n_steps", "n_evaluations", "n_threads", "episode_length", "n_folds", "n_seeds",
@@ -44,19 +45,23 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         for name in _ABOVE_ZERO:
-            check(is_whole(getattr(self, name), 1), f"training.{name}", getattr(self, name), "a whole number above 0")
+            value = getattr(self, name)
+            check(is_whole(value, 1) and value <= MOST, f"training.{name}", value, "a whole number above 0")
         for name in ("min_trades", "n_workers"):
             value = getattr(self, name)
-            check(is_whole(value, 0), f"training.{name}", value, "a whole number of at least 0")
+            good = is_whole(value, 0) and value <= MOST
+            check(good, f"training.{name}", value, "a whole number of at least 0")
         for name, least in (("purge_bars", 0), ("max_minutes", 1)):
             value = getattr(self, name)
-            good = value is None or is_whole(value, least)
+            good = value is None or (is_whole(value, least) and value <= MOST)
             check(good, f"training.{name}", value, f"a whole number of at least {least}, or null")
         for name, known in (("sampler", SAMPLERS), ("pruner", PRUNERS), ("backend", BACKENDS)):
             value = getattr(self, name)
             check(value in known, f"training.{name}", value, f"one of {', '.join(known)}")
         check(isinstance(self.vix, str), "training.vix", self.vix, "a symbol, or empty")
         check(isinstance(self.search, dict), "training.search", self.search, "an object of ranges")
+        total = self.n_steps_total
+        check(total < 2**63, "training", total, "fewer steps in all: lower n_trials, n_folds, n_seeds or n_steps")
         if self.unseen <= self.validation:
             raise ConfigurationError(
                 f"training.periods: unseen {self.unseen} must come after validation {self.validation}"

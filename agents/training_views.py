@@ -13,10 +13,13 @@ from django.views.decorators.http import require_http_methods
 from agents import training_curves
 from agents.models import Agent, TrainingRun
 from agents.records import csv_response
+from agents.run_words import differences, episode_words, reward_of_run, reward_words, variation_words
+from agents.search import left_out
 from agents.study_table import few_trials
 from agents.training_backends import lines
 from agents.training_defaults import training_value
 from agents.training_forms import StartForm
+from agents.training_more import REWARD_PLACES
 from agents.training_rows import RunView, main_run, runs, waiting, working
 from agents.training_words import ACTIONS, BACKENDS, NETWORKS, SAMPLERS
 from marketdata.explorer import interval_words
@@ -51,7 +54,9 @@ def page(request: HttpRequest, form: StartForm, *, status: int = 200) -> HttpRes
 def training_detail(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run: progress, curves, trials, what it ran with, and the version it made."""
     view = RunView(find_run(run_id))
-    context = {**main_panel(view), "facts": run_facts(view.run), "logs": logs_folder(view.run)}
+    context = {
+        **main_panel(view), "facts": run_facts(view.run), "logs": logs_folder(view.run), **settings_panel(view.run),
+    }  # fmt: skip
     return render(request, "agents/training_run.html", context)
 
 
@@ -133,6 +138,7 @@ def start_panel(form: StartForm) -> dict[str, Any]:
         "interval": interval_words(agent.interval_seconds) if agent else "",
         "network_words": NETWORKS.get(str(form["network"].value()), ("", ""))[1],
         "action_words": ACTIONS.get(str(form["actions"].value()), ("", ""))[1],
+        "reward_words": reward_words({name: form[name].value() for name in REWARD_PLACES}),
         "sampler_words": SAMPLERS.get(str(form["sampler"].value()), ("", ""))[1],
         "lines": lines(method.name) if method else [], "n_agents": Agent.objects.count(),
     }  # fmt: skip
@@ -157,11 +163,15 @@ def work_words(n_trials: int, n_folds: int, n_seeds: int, steps: int, *, test: b
 def run_facts(run: TrainingRun) -> list[tuple[str, Any]]:
     """What a run was made with, name by name."""
     data = run.configuration.data
-    network = data.get("network", {})
+    network, searched = data.get("network", {}), data.get("training", {}).get("search") or {}
     rows = [
         ("Seed", run.seed),
         ("Network", " ".join([network.get("kind", "mlp").upper(), *map(str, network.get("hidden", []))])),
+        ("Reward", reward_of_run(data)),
+        ("Episodes", episode_words(data)),
+        ("Varies", variation_words(data)),
         ("Runs on", f"{BACKENDS.get(run.backend, run.backend)}, {worker_words(run.n_workers)}"),
+        ("Not varied there", ", ".join(left_out(run.agent.algorithm, searched, run.backend))),
         ("Study", run.study_name),
         ("Plan", run.plan.name if run.plan else ""),
         ("Time limit", f"{run.max_minutes} min" if run.max_minutes else ""),
@@ -170,6 +180,17 @@ def run_facts(run: TrainingRun) -> list[tuple[str, Any]]:
         ("Restarts", run.n_restarts or ""),
     ]
     return [(name, value) for name, value in rows if value not in ("", None)]
+
+
+def settings_panel(run: TrainingRun) -> dict[str, Any]:
+    """How a run's settings differ from those of the agent's run before it; of its first, from its first settings."""
+    before = TrainingRun.objects.filter(agent=run.agent_id, pk__lt=run.pk).select_related("configuration").first()
+    first = run.agent.configurations.order_by("version").first()
+    settings = before.configuration if before else first
+    if settings is None or settings.pk == run.configuration_id:
+        return {"changed": [], "changed_since": ""}
+    since = f"since run {before.pk}" if before else f"since v{settings.version}"
+    return {"changed": differences(settings.data, run.configuration.data), "changed_since": since}
 
 
 def logs_folder(run: TrainingRun) -> str:

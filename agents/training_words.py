@@ -30,6 +30,22 @@ PRUNERS = {
     "median": ("Below the median", "Ends what falls below the middle of those before it."),
     "none": ("None", "Every trial is carried out to its end."),
 }
+# Parts of the reward, as agents/rewards.py names them, and what each does at a bar.
+REWARDS = {
+    "net_return": ("Net return", "Change of equity after all costs."),
+    "log_return": ("Log return", "Its logarithm: losses weigh more."),
+    "drawdown": ("Deeper drawdown", "Falling further below the peak costs."),
+    "volatility": ("Volatility", "Swings of the account cost."),
+    "cost": ("Trading costs", "Paid once more on top of the net return."),
+    "differential_sharpe": ("Sharpe ratio", "What the bar adds to the running ratio."),
+    "differential_downside": ("Sortino ratio", "Likewise, with losses alone as the risk."),
+    "holding": ("Holding", "Old positions cost, by bar and size."),
+    "consistency": ("Change of mind", "Trembling between target positions costs."),
+}
+REWARD_KINDS = {
+    "net_return": ("Net return as it is", "The usual choice."),
+    "risk_adjusted": ("Net return by volatility", "The net return is divided by the running volatility."),
+}
 BACKENDS = {"cpu": "CPU", "cuda": "GPU", "tpu": "TPU"}
 LOSSES = {
     "policy_gradient_loss": "policy", "policy_loss": "policy", "actor_loss": "policy", "value_loss": "value",

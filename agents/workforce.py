@@ -6,8 +6,7 @@ import subprocess
 import time
 from typing import Protocol
 
-import psutil
-
+from agents.machine import free_memory_mb, n_cores
 from core import processes
 
 logger = logging.getLogger(__name__)
@@ -16,7 +15,7 @@ MEMORY_PER_WORKER_MB = 600.0  # torch, the bars and a replay buffer of usual siz
 SPARE_MEMORY_MB = 300.0  # below it a worker is sent home
 SECONDS_TO_END = 30.0  # to write a checkpoint
 MOST_CRASHES = 5  # without one trial ending in between
-MEGABYTE = 1024.0 * 1024.0
+MOST_PER_CORE = 2  # however many are asked for: more would only wait for each other
 
 
 class WorkersFail(RuntimeError):
@@ -87,30 +86,24 @@ class LocalWorkers:
         self._working = []
 
 
-def n_workers(asked: int, useful: int, n_trainings: int = 1, *, free_mb: float | None = None) -> int:
+def n_workers(
+    asked: int, useful: int, n_trainings: int = 1, *, n_working: int = 0, free_mb: float | None = None
+) -> int:
     """How many workers a study should have: 1 to as many as are useful.
 
     asked: by the settings, 0 for as many as there are cores; useful: trials that can be under way at once;
-    n_trainings: that share the machine; free_mb: memory, None asks the machine.
+    n_trainings: that share the machine; n_working: workers that have their memory already; free_mb: what is left
+    besides, None asks the machine.
     """
-    by_memory = int((free_memory_mb() if free_mb is None else free_mb) // MEMORY_PER_WORKER_MB)
+    by_memory = n_working + int((free_memory_mb() if free_mb is None else free_mb) // MEMORY_PER_WORKER_MB)
     by_cores = n_cores() // max(n_trainings, 1)
-    return max(min(asked or by_cores, by_memory, useful), 1)
-
-
-def n_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = min(asked, MOST_PER_CORE * n_cores()) or by_cores
+    return max(min(wanted, by_memory, useful), 1)
 
 
 def on_a_cluster() -> bool:
     """Whether workers run on a Ray cluster rather than here."""
     return bool(os.environ.get("RAY_ADDRESS"))
-
-
-def free_memory_mb() -> float:
-    """Memory that could be taken without swapping."""
-    return psutil.virtual_memory().available / MEGABYTE
 
 
 def workforce_for(run_pk: int) -> Workforce:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 
 TPU = "tpu"  # the backend in JAX
+# Kinds of network a backend can learn, where these are not all.
+NETWORKS_ON: dict[str, tuple[str, ...]] = {TPU: ("mlp",)}
 
 # Optional parameters that relatives share.
 ROLLOUTS: dict[str, dict[str, Any]] = {
@@ -46,6 +48,8 @@ class Algorithm:
     optional: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_policy: bool = True
     backends: tuple[str, ...] = ("cpu", "cuda")
+    # Parameters that a backend does not have, or by which it means something else.
+    lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     several: bool = False  # whether it can learn to trade several instruments of one account at once
 
 

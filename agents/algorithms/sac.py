@@ -7,7 +7,10 @@ from agents.algorithms.registry import REPLAYING, TPU, Algorithm, register
 
 
 def make(request: LearnerRequest) -> Learner:
-    """A learner for the request. parameters: learning_rate, gamma, ent_coef (at the start), tau, batch_size."""
+    """A learner for the request.
+
+    parameters: learning_rate, gamma, ent_coef (at the start), target_entropy, tau, batch_size.
+    """
     if request.backend == TPU:
         from agents.learners import jax_makers
 
@@ -15,15 +18,17 @@ def make(request: LearnerRequest) -> Learner:
     from agents.learners import exploring
     from agents.learners.fast_sac import FastSAC
     from agents.learners.off_policy_setup import make_learner
-    from agents.learners.parameters import number
+    from agents.learners.parameters import entropy_target, number
     from agents.networks.spec import GAUSSIAN, HeadSpec
 
     def model(**settings: Any) -> FastSAC:
         start = number(request.parameters, "ent_coef", 0.1)
         tau = number(request.parameters, "tau", 0.01, 1.0)
-        return FastSAC("MlpPolicy", ent_coef=f"auto_{start}", tau=tau, **settings)
+        chance = entropy_target(request.parameters)
+        return FastSAC("MlpPolicy", ent_coef=f"auto_{start}", target_entropy=chance, tau=tau, **settings)
 
-    return make_learner(request, model, act=exploring.draw, head=HeadSpec(GAUSSIAN), batch_size=128, steps_per_update=8)
+    head = HeadSpec(GAUSSIAN, n_instruments=request.n_instruments)
+    return make_learner(request, model, act=exploring.draw, head=head, batch_size=128, steps_per_update=8)
 
 
 register(
@@ -43,6 +48,7 @@ register(
             "ent_coef": {"low": 0.02, "high": 0.3, "log": True},
             "batch_size": {"choices": [128, 256]},
         },
-        optional=REPLAYING,
+        # In nats; a position drawn evenly from -1 to 1 has ln 2, more there is not. auto: minus the number of actions.
+        optional=REPLAYING | {"target_entropy": {"low": -20.0, "high": 0.69, "words": ("auto",)}},
     )
 )

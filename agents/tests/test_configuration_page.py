@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from agents import algorithms
+from agents.algorithms.registry import NETWORKS_ON, TPU
 from agents.networks.spec import ANE, OPTIONS, NetworkSpec
 from agents.rewards import RewardSettings
+from agents.run_files import KEPT_FOR
 from agents.training_settings import TrainingSettings
+from agents.workforce import MEMORY_PER_WORKER_MB, MOST_PER_CORE
 from core.simulation.rules import SCHEDULES, MarketRules
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")
@@ -64,6 +68,27 @@ def test_every_commission_and_every_network_option_is_named():
         if own:
             inner = ", ".join(f'"{name}": {value}' for name, value in own.items())
             assert f"`{kind}` `{{{inner}}}`" in network, kind
+
+
+def test_every_parameter_that_can_be_searched_is_named_with_its_algorithms_and_what_a_backend_lacks():
+    rows = re.findall(r"^\| ([^|]*) \| on request \| ([^|]*) \|$", PAGE, re.MULTILINE)
+    for name in {name for row in algorithms.all_algorithms().values() for name in row.optional}:
+        found = [words for names, words in rows if f"`{name}`" in names]
+        assert len(found) == 1, name
+        able = {row.name for row in algorithms.all_algorithms().values() if name in row.optional}
+        assert all(f"`{each}`" in found[0] for each in able), (name, able)
+    limits = algorithms.get("sac").optional["target_entropy"]
+    assert f"from {limits['low']:g} to {limits['high']:g}" in PAGE and all(f'`"{w}"`' in PAGE for w in limits["words"])
+    text = " ".join(PAGE.split())
+    lacking = [name for row in algorithms.all_algorithms().values() for name in row.lacks.get(TPU, ())]
+    assert NETWORKS_ON == {TPU: ("mlp",)} and "on `tpu` every network but `mlp`, and `target_kl`" in text
+    assert lacking == ["target_kl"]
+
+
+def test_what_training_md_says_of_files_and_workers_is_so():
+    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text(encoding="utf-8").split())
+    assert f"those of a failed run for {KEPT_FOR.days} days" in page and MOST_PER_CORE == 2
+    assert f"per {MEMORY_PER_WORKER_MB:g} MB of free memory" in page and "may go to two per core" in page
 
 
 def test_every_variable_of_the_environment_that_workers_read_is_named():

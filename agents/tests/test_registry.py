@@ -46,12 +46,21 @@ def test_a_version_keeps_its_file_and_where_it_comes_from(agent, models_folder):
     assert (model.version, model.state, model.study_name) == (1, "registered", "study")
     assert model.features == list(worlds.FEATURES)
     assert model.weights_sha256 == worlds.policy(gain=3.0).weights_sha256()
-    assert {"torch", "stable_baselines3", "python"} <= set(model.library_versions)
+    assert {"torch", "stable_baselines3", "sb3-contrib", "python"} <= set(model.library_versions)
+    assert "jax" not in model.library_versions
     assert model.code_version
     policy = registry.load(model)
     row = np.linspace(-1, 1, 10, dtype=np.float32)
     assert policy.decide(row) == worlds.policy(gain=3.0).decide(row)
     assert not list(models_folder.glob("*.part"))
+
+
+def test_a_version_names_the_libraries_of_its_backend(agent):
+    run = make_run(agent)
+    run.backend = "tpu"
+    versions = registry.register(run, worlds.policy(), PROVENANCE).library_versions
+    assert {"jax", "flax", "optax", "sbx-rl", "torch"} <= set(versions)
+    assert "unknown" not in versions.values()
 
 
 def test_a_run_makes_one_version_however_often_it_asks(agent):

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents import ray_workers, workforce
+from agents import machine, ray_workers, workforce
 from agents.ray_workers import RayMissing, RayWorkers
 from agents.workforce import LocalWorkers, WorkersFail, n_workers, workforce_for
 from core.processes import wait_until
@@ -21,11 +21,43 @@ from core.processes import wait_until
         (12, 20, 3, 64_000, 12),  # who asks for a number gets it
         (12, 20, 1, 3_000, 5),  # as far as memory goes
         (0, 0, 1, 64_000, 1),
+        (100, 100, 1, 64_000, 16),  # two to a core at most
+        (1, 10, 1, 64_000, 1),
+        (100, 1, 1, 64_000, 1),
+        (100, 100, 1, 0, 1),
+        (0, 100, 20, 64_000, 1),  # more trainings than cores: one each
     ],
 )
 def test_workers_fit_cores_memory_and_what_there_is_to_do(monkeypatch, asked, useful, n_trainings, free_mb, expected):
     monkeypatch.setattr(workforce, "n_cores", lambda: 8)
     assert n_workers(asked, useful, n_trainings, free_mb=free_mb) == expected
+
+
+def test_memory_that_workers_have_already_is_not_missing_to_them(monkeypatch):
+    # 2,400 MB held four of 600 MB; with all four at work nothing is free, and yet it is four that fit.
+    monkeypatch.setattr(workforce, "n_cores", lambda: 8)
+    assert n_workers(0, 10, free_mb=2_400.0) == 4
+    assert n_workers(0, 10, n_working=4, free_mb=100.0) == 4
+    assert n_workers(0, 10, n_working=3, free_mb=700.0) == 4  # one has died, and is replaced
+
+
+def test_a_container_s_limits_count(tmp_path):
+    here, free = machine.n_cores(tmp_path), machine.free_memory_mb(tmp_path)  # no limits there
+    assert here >= 1 and free > 0
+    for text, cores in (("max 100000", here), ("50000 100000", 1), ("100000000 100000", here), ("nonsense", here)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert machine.n_cores(tmp_path) == cores
+    for name, text in {
+        "memory.max": str(500 << 20), "memory.current": str(450 << 20),
+        "memory.stat": f"anon 7\ninactive_file {20 << 20}\nactive_file 9\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).write_text(text)
+    # 500 MB allowed, 450 used, of which 20 can be given up: 70 are left.
+    assert machine.free_memory_mb(tmp_path) == pytest.approx(min(70.0, free))
+    (tmp_path / "memory.current").write_text(str(600 << 20))
+    assert machine.free_memory_mb(tmp_path) == 0.0
+    (tmp_path / "memory.max").write_text("max")
+    assert machine.free_memory_mb(tmp_path) > 70.0
 
 
 @pytest.fixture
@@ -126,6 +158,7 @@ class FakeRay:
 def test_ray_gets_a_task_per_worker_up_to_the_cluster_s_cores(monkeypatch, settings):
     ray = FakeRay(3)
     monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray_workers, "reach", lambda address: None)
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     monkeypatch.setenv("DATABASE_URL", "postgres://desk@db/desk")
     workers = workforce_for(5)

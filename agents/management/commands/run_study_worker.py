@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from agents.configuration import ConfigurationError
 from agents.models import TrainingRun
 from core.commands import DeskCommand
+from core.models import JobRow
 
 
 class Command(DeskCommand):
@@ -25,6 +26,10 @@ class Command(DeskCommand):
             raise CommandError(f"there is no training run {options['id']}")
         if not run.study_name:
             raise CommandError(f"training run {run.pk} has not begun yet; start it, then its workers")
+        ended = run.state in (JobRow.State.FINISHED, JobRow.State.FAILED)
+        if ended or run.desired_state != JobRow.Desired.RUNNING:
+            state = run.get_state_display() if ended else run.get_desired_state_display()
+            raise CommandError(f"training run {run.pk} is {state}, so it has no trials to carry out")
         # Imported here: torch takes seconds, which a wrong id should not cost.
         from agents.run_data import TrainingFailed
         from agents.study_process import Orphaned, work

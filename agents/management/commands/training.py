@@ -1,10 +1,13 @@
-"""`manage.py training pause|resume|stop|keep-best RUN_ID`: what the Training page's buttons do, from a terminal."""
+"""`manage.py training pause|resume|stop|keep-best RUN_ID`: what the Training page's buttons do, from a terminal.
+
+`manage.py training clean` removes files that ended trainings have left on this machine, as the desk does every day.
+"""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from agents import control
+from agents import control, run_files
 from agents.models import TrainingRun
 from core.commands import DeskCommand
 from core.operators import terminal_actor
@@ -17,16 +20,25 @@ ACTIONS = {
     "stop": (control.cancel_training, "is ended for good; no model version comes of it"),
     "keep-best": (control.stop_and_keep_best, "ends; the best so far becomes a model version"),
 }
+CLEAN = "clean"
 
 
 class Command(DeskCommand):
-    help = "Pause, resume or stop a training run, or end it and keep the best so far."
+    help = "Pause, resume or stop a training run, end it and keep the best so far, or remove what ended ones left."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=list(ACTIONS), help="What to do; stop keeps nothing, keep-best does.")
-        parser.add_argument("id", type=int, metavar="RUN_ID", help="Number of the run, as the Training page shows it.")
+        actions = [*ACTIONS, CLEAN]
+        parser.add_argument("action", choices=actions, help="What to do; stop keeps nothing, keep-best does.")
+        parser.add_argument(
+            "id", type=int, nargs="?", metavar="RUN_ID", help="Number of the run, as the Training page shows it."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"] == CLEAN:
+            self.stdout.write(f"{run_files.remove_old(actor=terminal_actor())}.")
+            return
+        if options["id"] is None:
+            raise CommandError(f"{options['action']} needs the number of a run; {_newest()}")
         run = TrainingRun.objects.select_related("agent").filter(pk=options["id"]).first()
         if run is None:
             raise CommandError(f"there is no training run {options['id']}; {_newest()}")

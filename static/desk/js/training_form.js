@@ -26,16 +26,16 @@ async function ask(form, changed) {
   const fresh = page.querySelector("[data-start-form]");
   if (!fresh) return;
   if (DECIDING.has(changed)) replaceAll(form, fresh);
-  else for (const part of ["[data-start-button]", "[data-start-note]", "[data-work]"]) form.querySelector(part)?.replaceWith(document.importNode(fresh.querySelector(part), true));
+  else for (const part of ["[data-start-button]", "[data-start-note]", "[data-work]", "[data-reward-words]"]) form.querySelector(part)?.replaceWith(document.importNode(fresh.querySelector(part), true));
 }
 
 function replaceAll(form, fresh) {
   const focused = document.activeElement?.name;
-  const open = form.querySelector("details.more")?.open;
+  const open = [...form.querySelectorAll("details.more[open]")].map((part) => part.id);
   const next = document.importNode(fresh, true);
   // The token of this page's own answer stays the one that counts.
   form.replaceWith(next);
-  if (open) next.querySelector("details.more").open = true;
+  for (const id of open) next.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
   if (focused) next.querySelector(`[name="${CSS.escape(focused)}"]`)?.focus();
 }
 
