@@ -15,8 +15,9 @@ from agents.batch_env import COMPONENT_NAMES, BatchEnv
 class DeskVectorEnv(VectorEnv):
     """A BatchEnv behind gymnasium.vector.VectorEnv; ended episodes start again in the same step.
 
-    infos: `components` by name, (n,) each; where episodes ended also `final_obs` and `_final_obs` as Gymnasium has
-    them, and `episode` with returns `r` and lengths `l`. All arrays are copies.
+    infos: `components` by name, (n,) each; where episodes ended also `final_obs` as Gymnasium has it, `final_return`
+    and `final_length`, each with its mask (`_final_obs` and so on). All arrays are copies. `episode` is left to
+    Gymnasium's RecordEpisodeStatistics, which refuses an environment that says it already.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
@@ -53,9 +54,9 @@ class DeskVectorEnv(VectorEnv):
                 final[copy] = batch.final_observations[copy].copy()
             infos |= {
                 "final_obs": final,
-                "_final_obs": ended,
-                "episode": {"r": batch.final_returns.copy(), "l": batch.final_lengths.copy()},
-                "_episode": ended,
+                "final_return": batch.final_returns.copy(),
+                "final_length": batch.final_lengths.copy(),
+                **{f"_final_{name}": ended for name in ("obs", "return", "length")},
             }
         return observations.copy(), rewards.copy(), terminated.copy(), truncated.copy(), infos
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import PPO, SAC
@@ -93,7 +94,7 @@ def test_gymnasiums_vector_interface_equals_its_own_vector_of_single_environment
             n_ended += 1
             np.testing.assert_array_equal(one[4]["final_obs"][0], two[4]["final_obs"][0])
             np.testing.assert_array_equal(one[4]["_final_obs"], two[4]["_final_obs"])
-            assert one[4]["episode"]["l"][0] == 20
+            assert one[4]["final_length"][0] == 20
     assert n_ended == 3
 
 
@@ -107,6 +108,16 @@ def test_vector_infos_hold_every_component():
     assert env.action_masks().shape == (5, 3)
     with pytest.raises(ValueError, match="single number"):
         env.reset(seed=[1, 2])
+
+
+def test_gymnasiums_own_wrapper_counts_the_same_episodes():
+    env = RecordEpisodeStatistics(DeskVectorEnv(batch(5, episodes="chronological")))
+    env.reset(seed=1)
+    for _ in range(20):
+        *_, infos = env.step(env.action_space.sample())
+    assert infos["_episode"].all() and infos["_final_return"].all() and env.episode_count == 5
+    np.testing.assert_allclose(infos["episode"]["r"], infos["final_return"], rtol=1e-12)
+    np.testing.assert_array_equal(infos["episode"]["l"], infos["final_length"])
 
 
 @pytest.mark.parametrize("kind", [DeskVecEnv, DeskVectorEnv])
