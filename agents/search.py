@@ -126,9 +126,12 @@ def _checked(name: str, wanted: Any, usual: dict[str, Any], limits: dict[str, An
     """The range that a setting asks for. usual: the range it replaces; limits: what its values must lie within."""
     words = {choice for choice in (usual | limits).get("choices", ()) if isinstance(choice, str)}
     also = limits.get("words", ())  # beside numbers
+    offered = [choice for choice in usual.get("choices", ()) if is_number(choice)]  # 0 too, if the algorithm has it
 
     def good(value: Any) -> bool:
-        return value in words or value in also if isinstance(value, str) or words else _value(name, value, limits)
+        if isinstance(value, str) or words:
+            return value in words or value in also
+        return _value(name, value, limits) or (is_number(value) and value in offered)
 
     if isinstance(wanted, str | int | float) and good(wanted):
         return {"choices": [wanted]}

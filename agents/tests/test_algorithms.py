@@ -1,5 +1,6 @@
 """The table of algorithms: a new one is one module, and what each says of itself is true."""
 
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,7 +31,7 @@ def make(request):
 register(
     Algorithm(
         name="coin", label="Coin", description="Throws a coin.", actions=("choice",), networks=("mlp",), make=make,
-        space={"bias": {"low": 0.1, "high": 0.9}},
+        space={"bias": {"low": 0.1, "high": 0.9}, "left_out": {"choices": [0, 2, 5]}},
     )
 )
 '''
@@ -42,6 +43,7 @@ def with_a_coin(tmp_path, monkeypatch):
     (tmp_path / "coin.py").write_text(NEW)
     monkeypatch.setattr(algorithms, "__path__", [*algorithms.__path__, str(tmp_path)])
     monkeypatch.setattr(registry, "_FOUND", dict(registry._FOUND))
+    monkeypatch.delitem(sys.modules, "agents.algorithms.coin", raising=False)  # of another test
     registry._discover.cache_clear()
     yield
     registry._discover.cache_clear()
@@ -54,6 +56,14 @@ def test_a_new_algorithm_is_one_module():
     assert search_space("coin", {})["bias"] == {"low": 0.1, "high": 0.9}
     settings = parse("coin", worlds.configuration() | {"reward": {}})
     assert (settings.actions, settings.network.kind) == ("choice", "mlp")
+
+
+@pytest.mark.usefixtures("with_a_coin")
+def test_a_study_may_be_given_any_of_the_choices_an_algorithm_has():
+    assert search_space("coin", {"left_out": {"choices": [0, 2]}})["left_out"] == {"choices": [0, 2]}
+    assert search_space("coin", {"left_out": 0})["left_out"] == {"choices": [0]}
+    with pytest.raises(ValueError, match="left_out"):
+        search_space("coin", {"left_out": -1})
 
 
 def request(name: str, action: str) -> LearnerRequest:
