@@ -16,9 +16,10 @@ from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSelectWidget
 
-from agents import admin_history, admin_settings, control  # noqa: F401  # they register the other rows of agents
+from agents import admin_history, admin_settings  # noqa: F401  # they register the other rows of agents
 from agents.algorithms import all_algorithms
 from agents.models import Agent, AgentConfiguration
+from agents.runs import control  # they register the other rows of agents
 from core.admin_ask import ask, go_to
 from core.admin_display import time_text
 from core.admin_journal import JournalledAdmin, actor_of
@@ -92,7 +93,7 @@ class ConfigurationInline(TabularInline):
 
 
 def _on_one(name: str, words: str, *, question: str, icon: str, variant: ActionVariant = ActionVariant.DEFAULT) -> Any:
-    """A button on an agent's page that asks and then calls agents.control."""
+    """A button on an agent's page that asks and then calls agents.runs.control."""
 
     def run(self: "AgentAdmin", request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         agent = get_object_or_404(Agent, pk=object_id)
@@ -205,7 +206,7 @@ class AgentAdmin(JournalledAdmin):
         )
 
     def ask(self, request: HttpRequest, agent: Agent, wish: Callable[..., Any], done: str) -> None:
-        """Call one function of agents.control and tell the operator what came of it."""
+        """Call one function of agents.runs.control and tell the operator what came of it."""
         try:
             wish(agent, actor=actor_of(request))
             messages.success(request, done)

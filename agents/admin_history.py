@@ -11,8 +11,8 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
-from agents import control
 from agents.models import Backtest, Decision, ModelVersion, TrainingPlan, TrainingPoint, TrainingRun, Trial
+from agents.runs import control
 from core.admin_ask import ask, go_to
 from core.admin_display import HistoryAdmin, breakable
 from core.admin_journal import actor_of

@@ -7,11 +7,11 @@ from typing import Any
 from django.conf import settings as django_settings
 
 from agents.configuration import AgentSettings
-from agents.dataset import Dataset
-from agents.drawn import applied
-from agents.folds import Fold, default_purge, walk_forward
-from agents.learning import Lesson
-from agents.run_files import checkpoints_of
+from agents.runs.dataset import Dataset
+from agents.runs.learning import Lesson
+from agents.runs.run_files import checkpoints_of
+from agents.studies.drawn import applied
+from agents.studies.folds import Fold, default_purge, walk_forward
 
 
 @dataclass

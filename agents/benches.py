@@ -13,8 +13,8 @@ import numpy as np
 from django.conf import settings
 from django.db import transaction
 
-from agents.peer_env import HOW_TO_GET_IT, peer_version
-from agents.peer_env import PACKAGE as PEER
+from agents.benchmarks.peer_env import HOW_TO_GET_IT, peer_version
+from agents.benchmarks.peer_env import PACKAGE as PEER
 from core.measurement import Measurement
 from core.models import Instrument
 from marketdata.benches import BENCHES as MARKETDATA
@@ -109,7 +109,7 @@ def env() -> list[Measurement]:
 
 def _speeds() -> dict[str, float]:
     done = subprocess.run(
-        [sys.executable, "-c", "from agents.env_speed import as_json; print(as_json())"],
+        [sys.executable, "-c", "from agents.benchmarks.env_speed import as_json; print(as_json())"],
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
@@ -121,7 +121,7 @@ def _speeds() -> dict[str, float]:
 
 def _of(module: str, name: str) -> Callable[[], list[Measurement]]:
     """A bench in a module of its own, imported when it is run: torch takes seconds to load."""
-    return lambda: getattr(importlib.import_module(f"agents.{module}"), name)()
+    return lambda: getattr(importlib.import_module(f"agents.benchmarks.{module}"), name)()
 
 
 BENCHES: dict[str, Callable[[], list[Measurement]]] = {

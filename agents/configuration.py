@@ -4,16 +4,17 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Self
 
-from agents import algorithms, own_state
-from agents.features import FIRST, FeatureSpec
+from agents import algorithms
+from agents.environment import own_state
+from agents.environment.own_state import OwnSpec
+from agents.environment.randomise import RandomiseSettings
+from agents.environment.rewards import RewardSettings, check_rate
 from agents.networks.spec import NetworkSpec
-from agents.normalisers import HALF_LIFE, ZSCORE, NormaliserChoice
-from agents.own_state import OwnSpec
-from agents.randomise import RandomiseSettings
-from agents.rewards import RewardSettings, check_rate
-from agents.search import search_space
+from agents.policies.features import FIRST, FeatureSpec
+from agents.policies.normalisers import HALF_LIFE, ZSCORE, NormaliserChoice
 from agents.setting_checks import ConfigurationError, check, check_known, is_number, is_whole, mapping, names_of, part
-from agents.training_settings import EpisodeSettings, TrainingSettings
+from agents.studies.search import search_space
+from agents.training_pages.training_settings import EpisodeSettings, TrainingSettings
 from core.simulation.rules import MarketRules
 
 __all__ = [

@@ -9,9 +9,9 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from agents import control
 from agents.dashboard import panel
 from agents.models import Agent
+from agents.runs import control
 from core.models import Account
 from core.permissions import go_back, operator_required
 from marketdata import control as stream_control

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.models import Agent, Backtest, Decision, TrainingRun
 from agents.trades import recent_trades
-from agents.training_rows import RunView, working
+from agents.training_pages.training_rows import RunView, working
 from core import health
 from core.job_words import wish
 from core.models import Account, Book, EquitySnapshot, Event, JobRow, Order, Position

@@ -6,10 +6,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from agents.actions import TARGET
 from agents.configuration import AgentSettings
+from agents.environment.actions import TARGET
+from agents.environment.rewards import reward
 from agents.models import Agent, Decision
-from agents.rewards import reward
 from core.models import EquitySnapshot, Fill, Position
 from core.simulation import kernel
 

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from agents.backtest import BacktestResult, jsonable
 from agents.models import Backtest, ModelVersion
+from agents.policies.backtest import BacktestResult, jsonable
 from core.notices import notify
 from core.simulation.trades import RoundTrip
 

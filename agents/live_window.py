@@ -5,8 +5,8 @@ from collections import deque
 import numpy as np
 
 from agents.market_view import MarketView
-from agents.normaliser import Scale
-from agents.policy import ServedPolicy
+from agents.policies.normaliser import Scale
+from agents.policies.policy import ServedPolicy
 
 
 class LiveWindow:

@@ -13,17 +13,17 @@ from agents import registry
 from agents.agent_settings import settings_of
 from agents.configuration import AgentSettings, ConfigurationError
 from agents.earnings import reward_since
-from agents.explain import explain
+from agents.environment.own_state import own_state
 from agents.live_window import LiveWindow
 from agents.market_view import MarketView
 from agents.models import Agent, AgentConfiguration, Decision, ModelVersion
 from agents.nights import nights_between
-from agents.normaliser import Scale
-from agents.normalisers import LiveScale
-from agents.outputs import PolicyOutput
 from agents.own_rows import OwnRows
-from agents.own_state import own_state
-from agents.policy import ServedPolicy
+from agents.policies.explain import explain
+from agents.policies.normaliser import Scale
+from agents.policies.normalisers import LiveScale
+from agents.policies.outputs import PolicyOutput
+from agents.policies.policy import ServedPolicy
 from agents.policy_memory import PolicyMemory
 from core.closed_bar import ClosedBar
 from core.jobs import JobFailedError

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 from django.db.models import Exists, Max, OuterRef, Q
 
-from agents.features import DAY, FeatureSpec, Inputs
+from agents.environment.market import average_true_range
 from agents.forward_prices import ForwardPrices, stored_actions
-from agents.market import average_true_range
+from agents.policies.features import DAY, FeatureSpec, Inputs
 from core.closed_bar import ClosedBar
 from core.models import Instrument
 from marketdata import calendars

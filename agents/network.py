@@ -13,8 +13,8 @@ import torch
 
 from agents.networks.network import ServedNetwork
 from agents.networks.spec import LOGITS, MLP, TARGET_HEADS, Q
-from agents.outputs import LABELS, PolicyOutput
-from agents.policy import ServedPolicy, aligned
+from agents.policies.outputs import LABELS, PolicyOutput
+from agents.policies.policy import ServedPolicy, aligned
 
 
 class FloatNetwork(Protocol):

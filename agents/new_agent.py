@@ -7,10 +7,11 @@ from typing import Any
 
 from django.db import transaction
 
-from agents import algorithms, control
+from agents import algorithms
 from agents.agent_settings import settings_of
 from agents.configuration import demo_configuration
 from agents.models import Agent, AgentConfiguration
+from agents.runs import control
 from core.models import Account, Book, Instrument
 from core.simulation.fees import load_fees
 from core.simulation.rules import MarketRules

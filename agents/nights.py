@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from agents.features import DAY
-from agents.market import session_days
+from agents.environment.market import session_days
+from agents.policies.features import DAY
 from core.models import Instrument
 from marketdata import calendars
 from marketdata.corporate import day_zone

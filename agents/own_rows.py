@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from django.db.models import QuerySet
 
-from agents import own_history
+from agents.environment import own_history
 from agents.models import Agent, Decision
 from core.closed_bar import ClosedBar
 from core.models import EquitySnapshot, Fill

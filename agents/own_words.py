@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from agents.own_history import N_WANTED
+from agents.environment.own_history import N_WANTED
 
 Phrase = Callable[[float, float | None, str], str]  # value, value one bar before if known, what one bar is called
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from agents.market_view import MarketView
 from agents.models import Agent, Decision
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 from core.journal import record
 
 MOST_REPLAYED = 5_000  # decisions; a network that is older than that begins there

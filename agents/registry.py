@@ -13,11 +13,11 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Max
 
-from agents import backends
 from agents.checks import check_all
 from agents.configuration import parse
 from agents.models import Agent, Backtest, ModelVersion, TrainingRun
-from agents.policy import PolicyFileError, ServedPolicy
+from agents.policies.policy import PolicyFileError, ServedPolicy
+from agents.runs import backends
 from core.files import write_file
 from core.journal import record
 from core.notices import notify

@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.utils import timezone
 from django_q.models import Schedule
 
-from agents import queue, run_files
+from agents.runs import queue, run_files
 
 
 def advance_queue() -> int:

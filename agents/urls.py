@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from agents import controls, decisions, proofs, records, study_view, training_controls, training_views, views
+from agents import controls, decisions, proofs, records, views
+from agents.training_pages import study_view, training_controls, training_views
 
 urlpatterns = [
     path("", views.dashboard, name="dashboard"),

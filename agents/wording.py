@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from agents import own_state
-from agents.features import CATALOGUE, display
+from agents.environment import own_state
 from agents.own_words import OWN_PHRASES, Phrase
+from agents.policies.features import CATALOGUE, display
 
 
 def phrase(name: str, value: float, previous: float | None = None, unit: str = "day") -> str:

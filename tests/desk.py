@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from django.conf import settings
 
-from agents.backtest import BacktestResult, run_backtest
 from agents.configuration import AgentSettings, DeployChecks, TrainingSettings
-from agents.dataset import market_of
-from agents.features import FeatureSpec
+from agents.environment.rewards import RewardSettings
 from agents.models import Agent, AgentConfiguration, ModelVersion, TrainingRun
-from agents.normaliser import Normaliser
-from agents.policy import ServedPolicy
-from agents.rewards import RewardSettings
+from agents.policies.backtest import BacktestResult, run_backtest
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.policy import ServedPolicy
+from agents.runs.dataset import market_of
 from core.models import Account, Book, Instrument
 from core.simulation.rules import MarketRules
 from marketdata.models import DAY, Stream, Subscription

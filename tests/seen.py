@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import own_state
-from agents.policy import ServedPolicy
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import own_state
+from agents.policies.policy import ServedPolicy
 from core.simulation import kernel
 
 

@@ -10,19 +10,19 @@ from django.db import connection
 from django.urls import reverse
 from django.utils.html import escape
 
-from agents import normalisers
-from agents.dataset import market_of
-from agents.features import FeatureSpec
+from agents.environment.market import Market
+from agents.environment.own_state import ALL, OwnSpec
+from agents.environment.own_state import CATALOGUE as OWN
 from agents.loop import BarLoop, StoppedMeanwhileError
-from agents.market import Market
 from agents.models import Agent, AgentConfiguration, Decision
 from agents.networks.network import ServedNetwork
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normalisers import NormaliserChoice
 from agents.own_rows import OwnRows
-from agents.own_state import ALL, OwnSpec
-from agents.own_state import CATALOGUE as OWN
-from agents.policy import ServedPolicy
+from agents.policies import normalisers
+from agents.policies.features import FeatureSpec
+from agents.policies.normalisers import NormaliserChoice
+from agents.policies.policy import ServedPolicy
+from agents.runs.dataset import market_of
 from core.models import EquitySnapshot, Fill, Order
 from core.simulation.rules import MarketRules
 from marketdata.replay import publish

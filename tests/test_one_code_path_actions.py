@@ -6,14 +6,14 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pytest
 
-from agents.backtest import BacktestResult, run_backtest
-from agents.dataset import market_of
+from agents.environment.own_state import ALL
 from agents.loop import BarLoop
 from agents.models import Decision
 from agents.networks.spec import NetworkSpec
 from agents.own_rows import OwnRows
-from agents.own_state import ALL
-from agents.policy import ServedPolicy
+from agents.policies.backtest import BacktestResult, run_backtest
+from agents.policies.policy import ServedPolicy
+from agents.runs.dataset import market_of
 from agents.trades import recent_trades
 from core.models import EquitySnapshot, Event, Fill, Position
 from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, per_bar

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from django.urls import reverse
 
-from agents.backtest import run_backtest
-from agents.dataset import market_of
+from agents.environment.own_state import ALL
 from agents.loop import BarLoop
 from agents.models import Agent, Decision
-from agents.own_state import ALL
+from agents.policies.backtest import run_backtest
+from agents.runs.dataset import market_of
 from agents.trades import recent_trades
 from core.models import EquitySnapshot, Event, Fill, Financing, Order
 from core.simulation.kernel import REASON_FORCE as FORCE

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.backtest import run_backtest
 from agents.loop import BarLoop
 from agents.models import Agent, Decision
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.policy import ServedPolicy
+from agents.policies.backtest import run_backtest
+from agents.policies.policy import ServedPolicy
 from core.models import EquitySnapshot, Event, Fill
 from marketdata.replay import publish
 from tests.desk import N_HISTORY, RULES, SmallDesk, agent_settings, small_desk

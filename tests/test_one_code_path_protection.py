@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.backtest import BacktestResult, run_backtest
-from agents.dataset import market_of
 from agents.loop import BarLoop
 from agents.models import Agent, AgentConfiguration
+from agents.policies.backtest import BacktestResult, run_backtest
+from agents.runs.dataset import market_of
 from core.models import EquitySnapshot, Fill, Financing, Instrument, Order
 from core.simulation.rules import MarketRules
 from marketdata.replay import publish

@@ -4,7 +4,7 @@ import pytest
 
 from agents.demo import DEMO, setup_demo
 from agents.models import Agent, ModelVersion, TrainingRun
-from agents.training import train
+from agents.runs.training import train
 from core.models import Event, JobRow
 
 pytestmark = [pytest.mark.slow]

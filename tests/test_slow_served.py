@@ -13,11 +13,11 @@ from django.urls import reverse
 from safetensors.numpy import load_file
 
 from agents import registry
-from agents.backtest import run_backtest
-from agents.learning import Lesson, make_learner
 from agents.loop import BarLoop
 from agents.models import Agent, Backtest, Decision, ModelVersion, TrainingRun
-from agents.run_data import assignment_of
+from agents.policies.backtest import run_backtest
+from agents.runs.learning import Lesson, make_learner
+from agents.runs.run_data import assignment_of
 from agents.tests import worlds
 from agents.tests.desk import make_agent, make_run
 from agents.tests.processes import Trainings, trainings_in

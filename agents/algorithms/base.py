@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from agents.configuration import AgentSettings
-from agents.env_config import EnvConfig
-from agents.market import Market
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
 from agents.networks.spec import NetworkSpec
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

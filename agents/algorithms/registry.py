@@ -43,7 +43,7 @@ class Algorithm:
     actions: tuple[str, ...]  # kinds of action it can play, its usual one first: choice, steps, target
     networks: tuple[str, ...]  # kinds of network it can use, its usual one first: mlp, lstm, tcn, ane, recurrent
     make: "Callable[[LearnerRequest], Learner]"  # imports torch inside, so that listing costs nothing
-    space: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a study varies, see agents/search.py
+    space: dict[str, dict[str, Any]] = field(default_factory=dict)  # what a study varies, see studies/search.py
     # What `make` reads besides, by its limits: as the library has it, and varied only where settings ask for it.
     optional: dict[str, dict[str, Any]] = field(default_factory=dict)
     on_policy: bool = True

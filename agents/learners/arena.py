@@ -4,16 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agents import actions as kinds
 from agents import algorithms
 from agents.algorithms.base import LearnerRequest
-from agents.batch_env import BatchEnv
-from agents.env_config import EnvConfig
+from agents.environment import actions as kinds
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
+from agents.environment.randomise import RandomiseSettings
+from agents.environment.vec_env import DeskVecEnv
 from agents.learners.guard import Guard, input_names
 from agents.learners.watch import Watch, WatchedVecEnv
-from agents.market import Market
-from agents.randomise import RandomiseSettings
-from agents.vec_env import DeskVecEnv
 
 # Rows looked at to see how large rewards are; the newest of a long history say enough.
 MOST_ROWS = 20_000

@@ -14,16 +14,16 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.backends import Precision
 from agents.learners import minibatch_kernels
 from agents.learners import ppo_kernels as kernels
 from agents.learners.ppo_updates import Batch, Loss, PlainUpdate, TorchUpdate, Update, plain_towers
+from agents.runs.backends import Precision
 
 MOST_ROWS = 8_192  # values of many rows are asked for in such pieces
 
 
 class Copies(Protocol):
-    """Many environments stepped in one call, see agents/batch_env.py. Their arrays change with the next step."""
+    """Many environments stepped in one call, see environment/batch_env.py. Their arrays change with the next step."""
 
     final_observations: np.ndarray
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.backends import Precision
 from agents.networks.sb3 import EncoderExtractor
+from agents.runs.backends import Precision
 
 # float16 loses what is below 6e-8; within the large part gradients are larger by this. bfloat16 needs no such help.
 # It is torch's GradScaler for one part of a network, of a fixed scale, so that there is no state to be kept.

@@ -6,7 +6,6 @@ from typing import Any
 
 import sbx
 
-from agents import backends
 from agents.algorithms.base import LearnerRequest
 from agents.learners import exploring
 from agents.learners.arena import open_arena
@@ -17,6 +16,7 @@ from agents.learners.off_policy_setup import exploration, make_learner, n_choice
 from agents.learners.on_policy_makers import STEPS_PER_ROLLOUT, clipping, common, copies, head_of
 from agents.learners.parameters import entropy_target
 from agents.networks.spec import GAUSSIAN, HeadSpec, Q
+from agents.runs import backends
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from agents.learners.replay_state import buffer_arrays, restore_buffer
 from agents.learners.watch import listen
 from agents.networks.sb3 import Weights, weights_of
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 
 LOSSES = "train/"
 NOT_LOSSES = ("learning_rate", "n_updates")  # told by every learner and no loss

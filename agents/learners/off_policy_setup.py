@@ -5,9 +5,8 @@ from typing import Any
 
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
-from agents import actions
 from agents.algorithms.base import LearnerRequest
-from agents.backends import device_of, precision_of
+from agents.environment import actions
 from agents.learners.arena import open_arena
 from agents.learners.exploring import Act
 from agents.learners.half_precision import calculate_in
@@ -16,6 +15,7 @@ from agents.learners.own_random import OwnRandom
 from agents.learners.parameters import number, whole
 from agents.networks.sb3 import policy_kwargs, weights_of
 from agents.networks.spec import HeadSpec
+from agents.runs.backends import device_of, precision_of
 
 N_COPIES = 16
 LEARNING_RATE, GAMMA = 1e-3, 0.9  # where the request's parameters do not say

@@ -14,7 +14,7 @@ from agents.learners.own_random import OwnRandom
 from agents.learners.watch import listen
 from agents.networks.sb3 import weights_of
 from agents.networks.spec import HeadSpec
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 
 LOSSES = "train/"
 # Told beside the losses; explained variance is rightly NaN where all returns are equal.

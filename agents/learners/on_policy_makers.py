@@ -6,9 +6,8 @@ from typing import Any
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C
 
-from agents import actions as kinds
 from agents.algorithms.base import LearnerRequest
-from agents.backends import device_of, precision_of
+from agents.environment import actions as kinds
 from agents.learners.arena import Arena, open_arena
 from agents.learners.fast_ppo import FastPPO
 from agents.learners.half_precision import calculate_in
@@ -16,6 +15,7 @@ from agents.learners.on_policy import OnPolicyLearner
 from agents.learners.parameters import minibatch, number, whole
 from agents.networks.sb3 import policy_kwargs
 from agents.networks.spec import GAUSSIAN_CLIPPED, LOGITS, HeadSpec
+from agents.runs.backends import device_of, precision_of
 
 STEPS_PER_ROLLOUT = 64  # in every copy; rewards further off than that hardly count with a gamma of 0.95
 SMALLEST_ROLLOUT, LARGEST_ROLLOUT = 2_048, 16_384  # steps of all copies together

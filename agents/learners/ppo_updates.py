@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.backends import Precision
 from agents.learners import ppo_kernels as kernels
 from agents.learners.dense import DenseNetwork, in_order, plain_layers
 from agents.learners.fast_step import Layers
 from agents.learners.flat import FlatParameters
+from agents.runs.backends import Precision
 
 
 @dataclass(frozen=True, eq=False)

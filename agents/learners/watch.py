@@ -8,8 +8,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvObs, VecEnvStepReturn
 
-from agents import actions as kinds
-from agents.rewards import COMPONENT_NAMES
+from agents.environment import actions as kinds
+from agents.environment.rewards import COMPONENT_NAMES
 
 POSITIONS = ("short", "flat", "long")
 NEARLY_FLAT = 0.05  # a target position below this share counts as none

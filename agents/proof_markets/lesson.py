@@ -15,23 +15,23 @@ import numpy as np
 import torch
 
 from agents import algorithms
-from agents.actions import CHOICE, STEPS, TARGET
 from agents.algorithms.base import Learner, LearnerRequest
-from agents.batch_env import BatchEnv
 from agents.configuration import AgentSettings, DeployChecks, network_of
-from agents.env_config import EnvConfig
-from agents.episodes import CHRONOLOGICAL
-from agents.features import CATALOGUE, FeatureSpec
-from agents.market import Market
+from agents.environment.actions import CHOICE, STEPS, TARGET
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env_config import EnvConfig
+from agents.environment.episodes import CHRONOLOGICAL
+from agents.environment.market import Market
+from agents.environment.own_state import OwnSpec
+from agents.environment.rewards import RewardSettings
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normaliser import Normaliser
-from agents.outputs import action_of, choose
-from agents.own_state import OwnSpec
-from agents.policy import ServedPolicy
+from agents.policies.features import CATALOGUE, FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.outputs import action_of, choose
+from agents.policies.policy import ServedPolicy
 from agents.proof_markets.markets import PROOF_MARKETS, Path, ProofMarket
 from agents.proof_markets.optimum import Optimum, solve
-from agents.rewards import RewardSettings
-from agents.training_settings import TrainingSettings
+from agents.training_pages.training_settings import TrainingSettings
 from core.simulation import kernel
 from core.simulation.rules import MarketRules
 

@@ -14,12 +14,12 @@ from functools import cache
 
 import numpy as np
 
-from agents.actions import TARGET
-from agents.batch_env import BatchEnv
-from agents.env_config import EnvConfig
-from agents.episodes import CHRONOLOGICAL
-from agents.market import Market
-from agents.own_state import OwnSpec
+from agents.environment.actions import TARGET
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env_config import EnvConfig
+from agents.environment.episodes import CHRONOLOGICAL
+from agents.environment.market import Market
+from agents.environment.own_state import OwnSpec
 from agents.proof_markets.lesson import START_CASH, market_of, rules_of
 from agents.proof_markets.markets import Path, ProofMarket, regimes, sine
 from agents.proof_markets.optimum import CLOSE_ENOUGH, MAX_ROUNDS

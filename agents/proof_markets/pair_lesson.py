@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from agents.backtest import run_backtest
-from agents.dataset import Dataset
-from agents.features import CATALOGUE, DAY, FeatureSpec, Inputs
-from agents.folds import Rows
-from agents.joint_dataset import several
-from agents.learning import Lesson, learn
-from agents.market import Market
-from agents.normalisers import NormaliserChoice, fit
-from agents.policy import ServedPolicy
+from agents.environment.market import Market
+from agents.policies.backtest import run_backtest
+from agents.policies.features import CATALOGUE, DAY, FeatureSpec, Inputs
+from agents.policies.normalisers import NormaliserChoice, fit
+from agents.policies.policy import ServedPolicy
 from agents.proof_markets.lesson import JUDGING, LEARNING, START_CASH, market_of, settings_of
 from agents.proof_markets.markets import Path
 from agents.proof_markets.pair import Pair, market_of_pair, play_optimum, proof_pair
+from agents.runs.dataset import Dataset
+from agents.runs.joint_dataset import several
+from agents.runs.learning import Lesson, learn
+from agents.studies.folds import Rows
 from marketdata.series import BarSeries
 
 N_TRAINING, N_VALIDATION, N_UNSEEN, N_FRESH = 100_000, 4_000, 20, 20_001  # bars

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
-from agents.backtest import PERIODS_PER_YEAR
 from agents.configuration import AgentSettings, DeployChecks, network_of, space_of
-from agents.dataset import prepare
-from agents.drawn import applied
-from agents.features import FeatureSpec
-from agents.folds import Fold, default_purge, walk_forward
-from agents.joint_dataset import AnyDataset
-from agents.learning import Lesson, LessonResult, learn
+from agents.environment.rewards import RewardSettings
+from agents.policies.backtest import PERIODS_PER_YEAR
+from agents.policies.features import FeatureSpec
 from agents.proof_markets.markets import ProofMarket
-from agents.rewards import RewardSettings
-from agents.skill import Skill, judge_sharpes, judge_study
-from agents.study import Drawn, StudyPlan, part_score, seed_for
-from agents.training_settings import NO_PRUNER, TrainingSettings
+from agents.runs.dataset import prepare
+from agents.runs.joint_dataset import AnyDataset
+from agents.runs.learning import Lesson, LessonResult, learn
+from agents.studies.drawn import applied
+from agents.studies.folds import Fold, default_purge, walk_forward
+from agents.studies.skill import Skill, judge_sharpes, judge_study
+from agents.studies.study import Drawn, StudyPlan, part_score, seed_for
+from agents.training_pages.training_settings import NO_PRUNER, TrainingSettings
 from core.simulation.rules import MarketRules
 from marketdata.series import BarSeries
 

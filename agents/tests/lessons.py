@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.learning import Lesson, LessonResult, Progress, TrainingPaused, TrainingStopped
+from agents.runs.learning import Lesson, LessonResult, Progress, TrainingPaused, TrainingStopped
 from agents.tests import worlds
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agents.env import EnvConfig, Market
+from agents.environment.env import EnvConfig, Market
 from core.simulation.rules import MarketRules
 
 # Everything at once: spread, impact, stops, trail, time stop, interest, borrowing, thin volume, leverage.

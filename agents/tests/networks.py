@@ -2,13 +2,13 @@
 
 import torch
 
-from agents import own_state
-from agents.features import FeatureSpec
+from agents.environment import own_state
+from agents.environment.own_state import OwnSpec
 from agents.networks.network import ServedNetwork
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normaliser import Normaliser
-from agents.own_state import OwnSpec
-from agents.policy import ServedPolicy
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.policy import ServedPolicy
 from agents.tests import worlds
 from core.simulation.rules import MarketRules
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from agents.configuration import AgentSettings
-from agents.dataset import Dataset, prepare
-from agents.joint_dataset import JointDataset, several
-from agents.learning import Lesson
+from agents.runs.dataset import Dataset, prepare
+from agents.runs.joint_dataset import JointDataset, several
+from agents.runs.learning import Lesson
 from agents.tests.worlds import settings, walk
 from core.simulation.rules import MarketRules
 from marketdata.series import BarSeries

@@ -35,11 +35,11 @@ class Trainings:
         path = self.folder / "training.log"
         return path.read_text()[-3_000:] if path.exists() else ""
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, seconds: float = 60.0) -> str:
         """A command of a person at a terminal. Returns: what it says."""
         command = [sys.executable, "manage.py", *arguments]
         done = subprocess.run(
-            command, cwd=settings.BASE_DIR, env=self.environment, capture_output=True, text=True, timeout=60
+            command, cwd=settings.BASE_DIR, env=self.environment, capture_output=True, text=True, timeout=seconds
         )
         assert done.returncode == 0, done.stdout[-500:] + done.stderr[-2_000:]
         return done.stdout

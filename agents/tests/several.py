@@ -7,13 +7,13 @@ import numpy as np
 
 from agents.algorithms import registry
 from agents.algorithms.base import LearnerRequest
-from agents.env_config import EnvConfig
-from agents.features import FeatureSpec
-from agents.market import Market
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
+from agents.environment.own_state import OwnSpec
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normaliser import Normaliser
-from agents.own_state import OwnSpec
-from agents.policy import ServedPolicy
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.policy import ServedPolicy
 from agents.tests import worlds
 from agents.tests.markets import stormy
 from agents.tests.networks import ACTIONS, random_weights

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.actions import LABELS, n_choices, space_of
-from agents.batch_env import BatchEnv
-from agents.env import EnvConfig, Market
+from agents.environment.actions import LABELS, n_choices, space_of
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env import EnvConfig, Market
 from core.simulation import kernel
 from core.simulation.rules import MarketRules
 

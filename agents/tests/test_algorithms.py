@@ -10,11 +10,11 @@ from agents import algorithms
 from agents.algorithms import registry
 from agents.algorithms.base import LearnerRequest
 from agents.configuration import parse
-from agents.env_config import EnvConfig
-from agents.market import Market
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
+from agents.environment.own_state import OwnSpec
 from agents.networks.spec import NetworkSpec
-from agents.own_state import OwnSpec
-from agents.search import search_space
+from agents.studies.search import search_space
 from agents.tests import worlds
 
 NEW = '''

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from agents.env_config import EnvConfig
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
+from agents.environment.rewards import RewardSettings
 from agents.learners.arena import typical_reward
-from agents.market import Market
-from agents.rewards import RewardSettings
 from core.simulation.rules import MarketRules
 
 FREE = MarketRules(half_spread_bps=0.0, schedule="none", tick_size=0.0, lot=1e-9)

@@ -3,8 +3,8 @@ import importlib.util
 import pytest
 import torch
 
-from agents import backends
-from agents.backends import BackendMissing, Precision
+from agents.runs import backends
+from agents.runs.backends import BackendMissing, Precision
 
 
 def test_what_is_there_passes():

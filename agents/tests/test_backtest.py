@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.backtest import jsonable, run_backtest
-from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import own_state
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import own_state
+from agents.policies.backtest import jsonable, run_backtest
 from agents.tests import worlds
 from core.simulation import kernel
 from marketdata.series import BarSeries

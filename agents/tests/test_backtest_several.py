@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from agents.backtest import BacktestResult, run_backtest
-from agents.env import EnvConfig, Market, TradingEnv
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import OwnSpec
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.own_state import OwnSpec
-from agents.policy import ServedPolicy
+from agents.policies.backtest import BacktestResult, run_backtest
+from agents.policies.policy import ServedPolicy
 from agents.tests import networks, several
 from core.simulation import kernel
 from core.simulation.rules import MarketRules

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.batch_env import COMPONENT_NAMES, BatchEnv
-from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import ALL, OwnSpec
-from agents.randomise import RandomiseSettings
-from agents.rewards import RewardSettings, reward
+from agents.environment.batch_env import COMPONENT_NAMES, BatchEnv
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import ALL, OwnSpec
+from agents.environment.randomise import RandomiseSettings
+from agents.environment.rewards import RewardSettings, reward
 from agents.tests.markets import FULL, random_actions, stormy
 from core.simulation import kernel
 from core.simulation.rules import MarketRules

@@ -5,7 +5,7 @@ import pytest
 
 from agents.learners import checkpoint
 from agents.learners.checkpoint import Checkpoint, CheckpointUnusable
-from agents.lesson import CODE, Lesson
+from agents.runs.lesson import CODE, Lesson
 from agents.tests import worlds
 from core.simulation.compiled import PROJECT
 
@@ -111,5 +111,5 @@ def test_a_lesson_under_other_code_has_another_fingerprint(monkeypatch):
     )
     before = one.fingerprint()
     assert before == one.fingerprint()
-    monkeypatch.setattr("agents.lesson.code_fingerprint", lambda *places: "after an upgrade")
+    monkeypatch.setattr("agents.runs.lesson.code_fingerprint", lambda *places: "after an upgrade")
     assert before != one.fingerprint()

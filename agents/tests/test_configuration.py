@@ -3,14 +3,15 @@ from datetime import date
 
 import pytest
 
-from agents import algorithms, own_state
+from agents import algorithms
 from agents.checks import check_all
 from agents.configuration import ConfigurationError, DeployChecks, demo_configuration, parse, space_of
-from agents.drawn import applied
+from agents.environment import own_state
+from agents.environment.rewards import RewardSettings
 from agents.networks.spec import NetworkSpec
-from agents.normalisers import NormaliserChoice
-from agents.rewards import RewardSettings
-from agents.search import search_space, suggest
+from agents.policies.normalisers import NormaliserChoice
+from agents.studies.drawn import applied
+from agents.studies.search import search_space, suggest
 from agents.tests.worlds import FEATURES, configuration
 
 

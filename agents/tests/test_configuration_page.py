@@ -8,11 +8,11 @@ import pytest
 
 from agents import algorithms
 from agents.algorithms.registry import NETWORKS_ON, TPU
+from agents.environment.rewards import RewardSettings
 from agents.networks.spec import ANE, OPTIONS, NetworkSpec
-from agents.rewards import RewardSettings
-from agents.run_files import KEPT_FOR
-from agents.training_settings import TrainingSettings
-from agents.workforce import MEMORY_PER_WORKER_MB, MOST_PER_CORE
+from agents.runs.run_files import KEPT_FOR
+from agents.studies.workforce import MEMORY_PER_WORKER_MB, MOST_PER_CORE
+from agents.training_pages.training_settings import TrainingSettings
 from core.simulation.rules import SCHEDULES, MarketRules
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "configuration.md").read_text(encoding="utf-8")

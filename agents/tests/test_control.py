@@ -5,8 +5,8 @@ import threading
 import pytest
 from django.db import close_old_connections, connection, transaction
 
-from agents import control
 from agents.models import Agent
+from agents.runs import control
 from core.models import Event, Order
 from core.tests import rows
 from marketdata.models import Subscription

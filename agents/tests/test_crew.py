@@ -5,8 +5,8 @@ import time
 
 import numpy as np
 
-from agents.batch_env import BatchEnv
-from agents.env import EnvConfig
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env import EnvConfig
 from agents.tests.markets import random_actions, stormy
 
 CONFIG = EnvConfig(episode_length=30)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agents.dataset import prepare
-from agents.features import FeatureSpec
-from agents.folds import Rows
+from agents.policies.features import FeatureSpec
+from agents.runs.dataset import prepare
+from agents.studies.folds import Rows
 from agents.tests import worlds
 from agents.tests.worlds import FEATURES, day_of, walk
 from marketdata.features import store as store_module

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents.earnings import Moments, components_between
-from agents.env import EnvConfig, TradingEnv
+from agents.environment.env import EnvConfig, TradingEnv
 from agents.tests.markets import FULL, random_actions, stormy
 from core.simulation import kernel
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import stable_baselines3.common.env_checker
 
-from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import ALL, DEFAULT, OwnSpec, own_state
-from agents.rewards import RewardSettings, reward
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import ALL, DEFAULT, OwnSpec, own_state
+from agents.environment.rewards import RewardSettings, reward
 from agents.tests.worlds import market
 from core.simulation.account import SimulatedAccount
 from core.simulation.rules import MarketRules

@@ -6,9 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from agents import benches, env_speed, peer_env
-from agents.batch_env import BatchEnv
-from agents.env_config import EnvConfig
+from agents import benches
+from agents.benchmarks import env_speed, peer_env
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env_config import EnvConfig
 from core.simulation import kernel
 
 SPEEDS = {"copies_1": 50_000.0, "copies_64": 3e6, "copies_1024": 1e7, "one_thread": 6e6}

@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from agents.episodes import KINDS, windows
-from agents.random_state import draw, new_states
+from agents.environment.episodes import KINDS, windows
+from agents.environment.random_state import draw, new_states
 
 LENGTH, FIRST, LAST = 30, 10, 110  # 100 steps: three whole windows and one that is moved back
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from agents import algorithms
-from agents.actions import TARGET
-from agents.backtest import run_backtest
+from agents.environment.actions import TARGET
+from agents.policies.backtest import run_backtest
 from agents.proof_markets.lesson import judging_path, make_learner, market_of, play_optimum, solved
 
 pytestmark = pytest.mark.slow

@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents import normalisers
-from agents.counterfactuals import changeable
-from agents.explain import attribute, explain
-from agents.features import CATALOGUE as FEATURES
+from agents.environment.own_state import ALL, CATALOGUE, OwnSpec, own_state
 from agents.network import Goal, float_network
-from agents.normalisers import LiveScale, NormaliserChoice
-from agents.outputs import PolicyOutput
-from agents.own_state import ALL, CATALOGUE, OwnSpec, own_state
-from agents.sentence import Manner, Position, Reason, sentence
+from agents.policies import normalisers
+from agents.policies.counterfactuals import changeable
+from agents.policies.explain import attribute, explain
+from agents.policies.features import CATALOGUE as FEATURES
+from agents.policies.normalisers import LiveScale, NormaliserChoice
+from agents.policies.outputs import PolicyOutput
+from agents.policies.sentence import Manner, Position, Reason, sentence
 from agents.tests import worlds
 from agents.wording import phrase, shown
 

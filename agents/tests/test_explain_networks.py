@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from agents.explain import attribute, explain
+from agents.environment.own_state import OwnSpec, own_state
 from agents.network import Goal, float_network
 from agents.networks.spec import NetworkSpec
-from agents.own_state import OwnSpec, own_state
-from agents.policy import ServedPolicy
+from agents.policies.explain import attribute, explain
+from agents.policies.policy import ServedPolicy
 from agents.tests import networks, worlds
 
 BARS = worlds.walk()

@@ -5,11 +5,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.logger import configure
 from torch import nn
 
-from agents.backends import Precision
 from agents.learners import minibatch_kernels
 from agents.learners import ppo_kernels as kernels
 from agents.learners.fast_ppo import FastPPO, _taken
 from agents.learners.ppo_updates import Batch, Loss, PlainUpdate, TorchUpdate
+from agents.runs.backends import Precision
 from agents.tests.copies import SignVecEnv
 
 BASICS = {"n_steps": 16, "batch_size": 64, "n_epochs": 2, "learning_rate": 3e-3, "ent_coef": 0.01, "seed": 3}

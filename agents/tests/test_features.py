@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from agents.features import CATALOGUE, FIRST, FeatureSpec, display
+from agents.policies.features import CATALOGUE, FIRST, FeatureSpec, display
 from agents.tests.worlds import DAY, walk
 from agents.wording import PHRASES, label, phrase, shown
 from marketdata.series import BarSeries

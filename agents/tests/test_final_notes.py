@@ -3,15 +3,15 @@
 import pytest
 from django.urls import reverse
 
-from agents import learning
 from agents.learners.guard import TrainingDiverged
-from agents.learning import Progress
 from agents.models import TrainingRun
+from agents.runs import learning
+from agents.runs.learning import Progress
+from agents.runs.training import train
 from agents.tests.desk import make_agent, make_run
 from agents.tests.lessons import quick_learn
-from agents.training import train
-from agents.training_rows import RunView
-from agents.training_views import resource_words
+from agents.training_pages.training_rows import RunView
+from agents.training_pages.training_views import resource_words
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -45,7 +45,7 @@ def test_notes_of_final_learnings_are_kept_and_shown(client, monkeypatch, settin
 
 def test_notes_outlive_a_restart_and_are_said_once(settings):
     from agents.agent_settings import settings_of
-    from agents.run_watch import RunWatch
+    from agents.runs.run_watch import RunWatch
 
     agent = make_agent()
     run, training = make_run(agent), settings_of(agent, agent.configuration.data).training

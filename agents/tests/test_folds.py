@@ -2,7 +2,7 @@ from itertools import pairwise
 
 import pytest
 
-from agents.folds import Rows, default_purge, walk_forward
+from agents.studies.folds import Rows, default_purge, walk_forward
 
 
 def spans(folds):

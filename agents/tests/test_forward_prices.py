@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from agents import own_history
-from agents.dataset import prepare
-from agents.features import FeatureSpec, Inputs
+from agents.environment import own_history
 from agents.market_view import MarketView, load_inputs
+from agents.policies.features import FeatureSpec, Inputs
+from agents.runs.dataset import prepare
 from agents.tests.worlds import FEATURES, day_of, walk
 from core.models import Instrument
 from marketdata.adjusted import DIVIDEND, SPLIT, Mode, adjusted, per_bar

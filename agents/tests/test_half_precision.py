@@ -9,11 +9,11 @@ from torch.nn import functional
 
 from agents import algorithms
 from agents.algorithms.base import LearnerRequest
-from agents.backends import Precision
-from agents.env_config import EnvConfig
+from agents.environment.env_config import EnvConfig
 from agents.learners import half_precision, off_policy_setup, on_policy_makers
 from agents.networks.sb3 import policy_kwargs
 from agents.networks.spec import NetworkSpec
+from agents.runs.backends import Precision
 from agents.tests import worlds
 
 SMALL = {

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithms, backends, learning
-from agents.backends import BackendMissing
+from agents import algorithms
 from agents.learners.guard import TrainingDiverged
-from agents.learning import Lesson, TrainingPaused, learn
 from agents.networks.spec import NetworkSpec
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
+from agents.runs import backends, learning
+from agents.runs.backends import BackendMissing
+from agents.runs.learning import Lesson, TrainingPaused, learn
 from agents.tests import test_off_policy, worlds
 
 pytestmark = pytest.mark.skipif(

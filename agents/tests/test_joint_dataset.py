@@ -6,16 +6,16 @@ from datetime import date
 import numpy as np
 import pytest
 
-from agents import normalisers
-from agents.dataset import Dataset, prepare
-from agents.features import FeatureSpec
-from agents.folds import Rows
-from agents.joint_dataset import several
-from agents.market import Market
-from agents.normaliser import Normaliser
-from agents.normalisers import NormaliserChoice
-from agents.online_normaliser import OnlineNormaliser
-from agents.randomise import RandomiseSettings
+from agents.environment.market import Market
+from agents.environment.randomise import RandomiseSettings
+from agents.policies import normalisers
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.normalisers import NormaliserChoice
+from agents.policies.online_normaliser import OnlineNormaliser
+from agents.runs.dataset import Dataset, prepare
+from agents.runs.joint_dataset import several
+from agents.studies.folds import Rows
 from agents.tests import pairs
 from agents.tests.worlds import FEATURES, dataset, day_of, settings, walk
 from core.simulation import kernel

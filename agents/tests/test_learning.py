@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents import learning
-from agents.backends import BackendMissing
 from agents.configuration import parse
-from agents.features import CATALOGUE
+from agents.environment.own_state import ALL
+from agents.environment.randomise import RandomiseSettings
 from agents.learners.fast_ppo import FastPPO
 from agents.learners.on_policy import OnPolicyLearner
-from agents.learning import Lesson, Progress, TrainingDiverged, TrainingPaused, TrainingStopped, learn, score
 from agents.networks.spec import NetworkSpec
-from agents.own_state import ALL
-from agents.policy import ServedPolicy
-from agents.randomise import RandomiseSettings
+from agents.policies.features import CATALOGUE
+from agents.policies.policy import ServedPolicy
+from agents.runs import learning
+from agents.runs.backends import BackendMissing
+from agents.runs.learning import Lesson, Progress, TrainingDiverged, TrainingPaused, TrainingStopped, learn, score
 from agents.tests import worlds
 from marketdata.series import BarSeries
 
@@ -174,7 +174,7 @@ def test_paused_and_gone_on_it_ends_with_the_same_weights(algorithm, tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from agents import learning
+from agents.runs import learning
 from agents.tests.test_learning import lesson
 learning.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 learning.MOST_TIME_FOR_CHECKPOINTS = 1e9

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from agents.actions import CHOICE, STEPS, TARGET
-from agents.proof_bench import Course, first_to_reach, measured
+from agents.benchmarks.proof_bench import Course, first_to_reach, measured
+from agents.environment.actions import CHOICE, STEPS, TARGET
 from agents.proof_markets import PROOF_MARKETS, noise
 from agents.proof_markets.lesson import (
     N_STEPS,

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import algorithms, learning
-from agents.backtest import run_backtest
-from agents.folds import default_purge, walk_forward
+from agents import algorithms
+from agents.environment.own_state import ALL, OwnSpec
+from agents.environment.randomise import RandomiseSettings
+from agents.environment.rewards import COMPONENT_NAMES
 from agents.learners import checkpoint as checkpoints
-from agents.learning import Lesson, LessonResult, TrainingDiverged, TrainingPaused, learn, make_learner
 from agents.networks.spec import NetworkSpec
-from agents.normalisers import NormaliserChoice
-from agents.own_state import ALL, OwnSpec
-from agents.policy import ServedPolicy
-from agents.randomise import RandomiseSettings
-from agents.rewards import COMPONENT_NAMES
+from agents.policies.backtest import run_backtest
+from agents.policies.normalisers import NormaliserChoice
+from agents.policies.policy import ServedPolicy
+from agents.runs import learning
+from agents.runs.learning import Lesson, LessonResult, TrainingDiverged, TrainingPaused, learn, make_learner
+from agents.studies.folds import default_purge, walk_forward
 from agents.tests import pairs, worlds
 from agents.tests.desk import make_agent
 from core.simulation.rules import MarketRules
@@ -96,7 +97,7 @@ def test_a_checkpoint_of_other_rules_is_not_gone_on_from(tmp_path) -> None:
 
 def test_a_fingerprint_names_other_rules_only_where_there_are_some(monkeypatch) -> None:
     seen = list[dict[str, Any]]()
-    monkeypatch.setattr("agents.lesson.fingerprint", lambda parts: seen.append(parts) or "")
+    monkeypatch.setattr("agents.runs.lesson.fingerprint", lambda parts: seen.append(parts) or "")
     for lesson in (short("ppo"), short("ppo", other_rules=())):
         lesson.fingerprint()
     assert "other_rules" in seen[0] and "other_rules" not in seen[1]

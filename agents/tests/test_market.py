@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import talib
 
-from agents.env import Market
-from agents.market import average_true_range, market_of, session_days
+from agents.environment.env import Market
+from agents.environment.market import average_true_range, market_of, session_days
 from agents.tests.markets import stormy
 from agents.tests.worlds import walk
 from core.simulation import kernel

@@ -9,8 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from agents import market_view
-from agents.features import CATALOGUE, FIRST, FeatureSpec, Inputs
 from agents.market_view import MarketView, load_inputs, load_scores
+from agents.policies.features import CATALOGUE, FIRST, FeatureSpec, Inputs
 from core.models import Instrument
 from marketdata.features.batch import compute
 from marketdata.models import DataSettings, NewsItem, SentimentScore

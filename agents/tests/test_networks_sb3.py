@@ -12,7 +12,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 
 from agents.networks.sb3 import policy_kwargs, weights_of
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 from agents.tests import networks, worlds
 
 N_FEATURES, N_OWN = 6, 4

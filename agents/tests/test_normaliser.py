@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.stats import norm
 
-from agents.normaliser import Normaliser
+from agents.policies.normaliser import Normaliser
 
 pytestmark = pytest.mark.filterwarnings("error")
 NAN = np.nan

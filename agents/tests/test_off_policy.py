@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithms, learning
+from agents import algorithms
 from agents.algorithms.base import LearnerRequest
-from agents.env_config import EnvConfig
+from agents.environment.env_config import EnvConfig
+from agents.environment.market import Market
+from agents.environment.own_state import OwnSpec
 from agents.learners.guard import TrainingDiverged
 from agents.learners.off_policy_setup import n_kept
-from agents.learning import Lesson, TrainingPaused, learn
-from agents.market import Market
 from agents.networks.network import ServedNetwork
 from agents.networks.spec import NetworkSpec
-from agents.own_state import OwnSpec
+from agents.runs import learning
+from agents.runs.learning import Lesson, TrainingPaused, learn
 from agents.tests import worlds
 from core.simulation.rules import MarketRules
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from agents.actions import CHOICE, TARGET
+from agents.benchmarks.off_policy_bench import by_turns, hinting_market, playground, threads
+from agents.benchmarks.sac_bench import BATCH, compared, operations
+from agents.environment.actions import CHOICE, TARGET
 from agents.learners.fast_sac import FastSAC
-from agents.off_policy_bench import by_turns, hinting_market, playground, threads
-from agents.sac_bench import BATCH, compared, operations
 
 
 class Still(gymnasium.Env):

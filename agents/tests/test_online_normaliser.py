@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents import normalisers
-from agents.normalisers import LiveScale, NormaliserChoice
-from agents.online_normaliser import LEAST_KNOWN, OnlineNormaliser
+from agents.policies import normalisers
+from agents.policies.normalisers import LiveScale, NormaliserChoice
+from agents.policies.online_normaliser import LEAST_KNOWN, OnlineNormaliser
 from agents.tests import worlds
 
 pytestmark = pytest.mark.filterwarnings("error")

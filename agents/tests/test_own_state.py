@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents import own_history
-from agents.env import EnvConfig, Market, TradingEnv
-from agents.own_state import ALL, CATALOGUE, DEFAULT, DEFAULT_NAMES, OwnSpec, own_state
+from agents.environment import own_history
+from agents.environment.env import EnvConfig, Market, TradingEnv
+from agents.environment.own_state import ALL, CATALOGUE, DEFAULT, DEFAULT_NAMES, OwnSpec, own_state
 from agents.tests import worlds
 from agents.wording import label, phrase, shown
 from core.simulation import kernel

@@ -1,7 +1,7 @@
 import pytest
 
 from agents.learners.parameters import minibatch, number, whole
-from agents.learning import learn
+from agents.runs.learning import learn
 from agents.tests.test_rounds import lesson
 
 

@@ -7,13 +7,13 @@ import pytest
 import safetensors.torch
 from scipy.stats import norm
 
-from agents import normalisers
+from agents.environment.own_state import ALL, OwnSpec
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normaliser import Scale
-from agents.normalisers import NormaliserChoice
-from agents.outputs import CHOICES, choice_output, target_label, target_output
-from agents.own_state import ALL, OwnSpec
-from agents.policy import PolicyFileError, ServedPolicy
+from agents.policies import normalisers
+from agents.policies.normaliser import Scale
+from agents.policies.normalisers import NormaliserChoice
+from agents.policies.outputs import CHOICES, choice_output, target_label, target_output
+from agents.policies.policy import PolicyFileError, ServedPolicy
 from agents.tests import networks, worlds
 from core.simulation.rules import MarketRules
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from agents import ppo_bench
-from agents.peer_env import HOW_TO_GET_IT, peer_env, peer_version
-from agents.ppo_bench import Race
+from agents.benchmarks import ppo_bench
+from agents.benchmarks.peer_env import HOW_TO_GET_IT, peer_env, peer_version
+from agents.benchmarks.ppo_bench import Race
 
 
 def test_a_race_ends_at_the_wanted_return(monkeypatch):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from agents.learning import learn
 from agents.proof_markets import solve
 from agents.proof_markets.markets import Chain, Path, ProofMarket, sine
 from agents.proof_markets.pair import Pair, play_optimum, solve_pair
 from agents.proof_markets.pair_lesson import N_VALIDATION, lesson_of, served_returns
+from agents.runs.learning import learn
 
 COST = 0.002
 

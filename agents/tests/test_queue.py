@@ -4,10 +4,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from agents import control, queue
 from agents.models import TrainingPlan, TrainingRun, Trial
-from agents.new_run import RunWish
-from agents.run_settings import settings_of_run
+from agents.runs import control, queue
+from agents.runs.new_run import RunWish
+from agents.runs.run_settings import settings_of_run
 from agents.tasks import advance_queue
 from agents.tests.desk import make_agent
 from core.models import Event, JobRow
@@ -316,7 +316,9 @@ def test_without_any_run_the_command_says_how_to_start_one():
     ],
 )  # fmt: skip
 def test_a_backend_without_the_algorithm_or_the_network_is_refused_at_once(algorithm, values, message, monkeypatch):
-    monkeypatch.setattr("agents.training_backends.find_spec", lambda name: True)  # the extra may be missing here
+    monkeypatch.setattr(
+        "agents.training_pages.training_backends.find_spec", lambda name: True
+    )  # the extra may be missing here
     agent = make_agent(algorithm)
     with pytest.raises(ValueError, match=message):
         control.start_training(agent, actor="ann", **values)

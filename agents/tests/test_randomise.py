@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents import normalisers
-from agents.batch_env import BatchEnv
-from agents.env import EnvConfig
-from agents.features import FeatureSpec, Inputs
-from agents.normalisers import NormaliserChoice
-from agents.randomise import RandomiseSettings, bootstrap_rows, synthetic_bars, synthetic_markets
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env import EnvConfig
+from agents.environment.randomise import RandomiseSettings, bootstrap_rows, synthetic_bars, synthetic_markets
+from agents.policies import normalisers
+from agents.policies.features import FeatureSpec, Inputs
+from agents.policies.normalisers import NormaliserChoice
 from agents.tests.markets import FULL, stormy
 from agents.tests.worlds import walk
 from core.simulation import kernel

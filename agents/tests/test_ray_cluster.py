@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agents.models import ModelVersion, Trial
+from agents.runs.training import train
 from agents.tests.desk import make_agent, make_run
-from agents.training import train
 from core.processes import wait_until
 from core.tests.job_processes import test_database_url
 from tests.running_desk import free_port

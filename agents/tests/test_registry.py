@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from agents import evidence, registry
-from agents.backtest import run_backtest
 from agents.models import Backtest, ModelVersion
+from agents.policies.backtest import run_backtest
 from agents.registry import ModelRefused, Provenance
 from agents.tests import worlds
 from agents.tests.desk import make_agent, make_run

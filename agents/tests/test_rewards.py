@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from agents.configuration import ConfigurationError, parse
-from agents.rewards import COMPONENT_NAMES, RewardSettings, check_rate, reward, reward_of, sums_of
+from agents.environment.rewards import COMPONENT_NAMES, RewardSettings, check_rate, reward, reward_of, sums_of
 from agents.tests import worlds
 from core.simulation.rules import MarketRules
 

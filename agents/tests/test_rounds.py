@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithms, learning
+from agents import algorithms
 from agents.algorithms.base import Learner
+from agents.environment.randomise import RandomiseSettings
 from agents.learners import checkpoint as checkpoints
-from agents.learning import Lesson, Progress, TrainingPaused, TrainingStopped, learn, make_learner
 from agents.networks.spec import NetworkSpec
-from agents.randomise import RandomiseSettings
+from agents.runs import learning
+from agents.runs.learning import Lesson, Progress, TrainingPaused, TrainingStopped, learn, make_learner
 from agents.tests import worlds
-from agents.training_settings import EpisodeSettings
+from agents.training_pages.training_settings import EpisodeSettings
 
 ALL = algorithms.names()
 QUICK = {"n_copies": 8, "n_epochs": 1, "batch_size": 128}

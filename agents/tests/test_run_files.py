@@ -8,9 +8,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_q.models import Schedule
 
-from agents import run_files, tasks, training
+from agents import tasks
 from agents.models import TrainingRun
-from agents.run_files import KEPT_FOR, remove_old
+from agents.runs import run_files, training
+from agents.runs.run_files import KEPT_FOR, remove_old
 from agents.tests.desk import make_agent, make_run
 from core.models import Event
 

@@ -5,12 +5,13 @@ from math import log
 import pytest
 import torch
 
-from agents import algorithms, control
+from agents import algorithms
 from agents.configuration import ConfigurationError, parse
 from agents.learners.parameters import entropy_target
 from agents.models import TrainingRun
 from agents.networks.spec import MLP, NetworkSpec
-from agents.search import left_out, search_space, suggest
+from agents.runs import control
+from agents.studies.search import left_out, search_space, suggest
 from agents.tests.test_configuration import configuration
 from agents.tests.test_off_policy import learner
 from agents.tests.test_queue import make_agent
@@ -19,7 +20,7 @@ from agents.tests.test_queue import make_agent
 @pytest.fixture(autouse=True)
 def tpu_is_there(monkeypatch):
     """The extra may be missing on this machine."""
-    monkeypatch.setattr("agents.training_backends.find_spec", lambda name: True)
+    monkeypatch.setattr("agents.training_pages.training_backends.find_spec", lambda name: True)
 
 
 SEARCH = {

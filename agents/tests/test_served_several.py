@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents import algorithms, backends
-from agents.env import EnvConfig, TradingEnv
-from agents.explain import attribute
-from agents.features import FeatureSpec
+from agents import algorithms
+from agents.environment.env import EnvConfig, TradingEnv
+from agents.environment.own_state import ALL, OwnSpec, own_states
 from agents.learners.guard import input_names
 from agents.networks.spec import HeadSpec, NetworkSpec
-from agents.normaliser import Normaliser
-from agents.outputs import choice_output, target_output
-from agents.own_state import ALL, OwnSpec, own_states
-from agents.policy import PolicyFileError, ServedPolicy
+from agents.policies.explain import attribute
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.outputs import choice_output, target_output
+from agents.policies.policy import PolicyFileError, ServedPolicy
+from agents.runs import backends
 from agents.tests import networks, several
 from agents.tests.markets import random_actions
 from core.simulation import kernel

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from agents.skill import judge, judge_study, sharpe_of, stitched
+from agents.studies.skill import judge, judge_study, sharpe_of, stitched
 
 EULER = 0.5772156649015329
 

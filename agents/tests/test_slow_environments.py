@@ -18,18 +18,18 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecNormalize
 
 from agents import algorithms
-from agents.actions import CHOICE, STEPS, TARGET
 from agents.algorithms.base import LearnerRequest
-from agents.backtest import run_backtest
-from agents.batch_env import BatchEnv
-from agents.env import TradingEnv
-from agents.env_config import EnvConfig
-from agents.own_state import OwnSpec
+from agents.environment.actions import CHOICE, STEPS, TARGET
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env import TradingEnv
+from agents.environment.env_config import EnvConfig
+from agents.environment.own_state import OwnSpec
+from agents.environment.rewards import COMPONENT_NAMES
+from agents.environment.vec_env import DeskVecEnv
+from agents.environment.vector_env import DeskVectorEnv
+from agents.policies.backtest import run_backtest
 from agents.proof_markets import lesson as proofs
 from agents.proof_markets.lesson import EPISODE_LENGTH, START_CASH, judging_path, market_of, play, play_optimum, solved
-from agents.rewards import COMPONENT_NAMES
-from agents.vec_env import DeskVecEnv
-from agents.vector_env import DeskVectorEnv
 
 pytestmark = pytest.mark.slow
 NET = {"net_arch": [32, 32], "activation_fn": torch.nn.Tanh}

@@ -8,15 +8,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from agents import learning
 from agents.learners.on_policy import OnPolicyLearner
-from agents.learning import learn
 from agents.models import Trial
-from agents.run_data import assignment_of
-from agents.study import seed_for
+from agents.runs import learning
+from agents.runs.learning import learn
+from agents.runs.run_data import assignment_of
+from agents.runs.training import train
+from agents.studies.study import seed_for
 from agents.tests import worlds
 from agents.tests.desk import make_agent, make_run
-from agents.training import train
 from tests import factories
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from agents import algorithms, registry
 from agents.algorithms import registry as table
 from agents.models import Agent, ModelVersion, TrainingRun
+from agents.runs.training import train
 from agents.tests.desk import make_agent, make_run
 from agents.tests.test_every_algorithm_learns import WANTED_SHARE, share
-from agents.training import train
 from core.models import Instrument
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.environment.rewards import COMPONENT_NAMES, RISK_ADJUSTED
 from agents.models import TrainingPoint, TrainingRun, Trial
-from agents.rewards import COMPONENT_NAMES, RISK_ADJUSTED
 from agents.tests.desk import make_agent, make_run
 from agents.tests.processes import Trainings, trainings_in
 

@@ -7,16 +7,16 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from agents.backtest import BacktestResult, run_backtest
 from agents.configuration import AgentSettings, parse
-from agents.dataset import Dataset, prepare
-from agents.joint_dataset import JointDataset, several
-from agents.learning import Lesson, learn
-from agents.policy import ServedPolicy
+from agents.policies.backtest import BacktestResult, run_backtest
+from agents.policies.policy import ServedPolicy
 from agents.proof_markets import solve
 from agents.proof_markets.pair import play_optimum, proof_pair
 from agents.proof_markets.pair_lesson import prove_pair
 from agents.proof_markets.small_study import study_of
+from agents.runs.dataset import Dataset, prepare
+from agents.runs.joint_dataset import JointDataset, several
+from agents.runs.learning import Lesson, learn
 from agents.tests import worlds
 from core.simulation.rules import MarketRules
 from marketdata.tests import shared_data

@@ -9,16 +9,17 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from agents import registry, tuning
-from agents.learning import learn
+from agents import registry
 from agents.models import TrainingRun, Trial
-from agents.run_data import assignment_of
-from agents.search import groups_of
-from agents.study import seed_for
+from agents.runs.learning import learn
+from agents.runs.run_data import assignment_of
+from agents.studies import tuning
+from agents.studies.search import groups_of
+from agents.studies.study import seed_for
+from agents.studies.workforce import n_cores
 from agents.tests import worlds
 from agents.tests.desk import make_agent, make_run
 from agents.tests.processes import Trainings, trainings_in
-from agents.workforce import n_cores
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 FOLDS, SEEDS, EVALUATIONS, TRIALS = 2, 2, 4, 8

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from agents.study import Drawn, StudyPlan, knee, middle, part_score, population, seed_for
+from agents.studies.study import Drawn, StudyPlan, knee, middle, part_score, population, seed_for
 
 SPACE = {
     "x": {"low": 1e-3, "high": 1.0, "log": True},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.study_importance import FEWEST_TRIALS, importance, logarithmic, measure
+from agents.studies.study_importance import FEWEST_TRIALS, importance, logarithmic, measure
 from tests import factories
 
 
@@ -71,7 +71,9 @@ def test_a_single_varied_parameter_has_all_of_it():
 def test_it_is_measured_once_for_every_number_of_trials(monkeypatch):
     run = factories.training_run(factories.desk().aapl, finished=True)
     calls = []
-    monkeypatch.setattr("agents.study_importance.measure", lambda trials: calls.append(len(trials)) or measure(trials))
+    monkeypatch.setattr(
+        "agents.studies.study_importance.measure", lambda trials: calls.append(len(trials)) or measure(trials)
+    )
     first, second = importance(run), importance(run)
     # three of the factory's four trials have a score
     assert calls == [3] and first == second and "3 have finished" in first.reason

@@ -3,13 +3,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from agents import learning, study_rows, tuning
 from agents.assignment import Assignment
-from agents.learning import TrainingDiverged, TrainingPaused
 from agents.models import TrainingPoint, Trial
-from agents.run_settings import settings_of_run
-from agents.study_rows import StudyRows, is_lost, running_values, this_worker
-from agents.study_worker import StudyWorker
+from agents.runs import learning
+from agents.runs.learning import TrainingDiverged, TrainingPaused
+from agents.runs.run_settings import settings_of_run
+from agents.studies import study_rows, tuning
+from agents.studies.study_rows import StudyRows, is_lost, running_values, this_worker
+from agents.studies.study_worker import StudyWorker
 from agents.tests import worlds
 from agents.tests.desk import make_agent, make_run
 from agents.tests.lessons import quick_learn
@@ -111,7 +112,7 @@ def test_a_worker_that_dies_leaves_a_trial_that_ends_as_it_would_have(storage, m
                 raise Crash
             return judge(*arguments)
 
-        patch.setattr("agents.study_worker.running_values", dying)
+        patch.setattr("agents.studies.study_worker.running_values", dying)
         with pytest.raises(Crash):
             worker_of(run, storage).work()
     worker_of(run, storage).work()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.skill import judge_sharpes
-from agents.skill_words import skill_words
+from agents.studies.skill import judge_sharpes
+from agents.training_pages.skill_words import skill_words
 
 
 def test_the_best_of_several_medians_by_hand() -> None:

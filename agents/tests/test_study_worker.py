@@ -2,16 +2,16 @@
 
 import pytest
 
-from agents import learning
 from agents.learners.guard import TrainingDiverged
 from agents.learners.on_policy import OnPolicyLearner
-from agents.learning import Progress
 from agents.models import Trial
-from agents.run_files import checkpoints_of
-from agents.study import seed_for
+from agents.runs import learning
+from agents.runs.learning import Progress
+from agents.runs.run_files import checkpoints_of
+from agents.runs.training import TrainingFailed, begin, train
+from agents.studies.study import seed_for
 from agents.tests.desk import make_agent, make_run
 from agents.tests.lessons import quick_learn
-from agents.training import TrainingFailed, begin, train
 
 pytestmark = pytest.mark.django_db
 PROBLEM = "observation rsi_14 became NaN after 10 steps; repair its bars or leave it out"

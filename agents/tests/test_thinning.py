@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.thinning import thin
+from agents.training_pages.thinning import thin
 
 
 def test_a_short_curve_is_left_alone():

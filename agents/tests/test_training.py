@@ -2,15 +2,17 @@ import pytest
 import sqlalchemy
 from django.core.management import CommandError, call_command
 
-from agents import learning, registry, training, tuning
-from agents.learning import TrainingDiverged, TrainingPaused, TrainingStopped
+from agents import registry
 from agents.models import ModelVersion, TrainingPoint, TrainingRun, Trial
-from agents.skill import judge_sharpes
-from agents.skill_words import skill_words
-from agents.study import middle
+from agents.runs import learning, training
+from agents.runs.learning import TrainingDiverged, TrainingPaused, TrainingStopped
+from agents.runs.training import TrainingFailed, train
+from agents.studies import tuning
+from agents.studies.skill import judge_sharpes
+from agents.studies.study import middle
 from agents.tests.desk import make_agent, make_run
 from agents.tests.lessons import quick_learn
-from agents.training import TrainingFailed, train
+from agents.training_pages.skill_words import skill_words
 from core.simulation.fees import load_fees
 
 pytestmark = pytest.mark.django_db
@@ -99,7 +101,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(quick, monkeyp
     assert run.trials.count() == 4
 
 
-@pytest.mark.parametrize("broken", ["optuna.Study.add_trial", "agents.registry.prove", "agents.training.forget_files"])
+@pytest.mark.parametrize(
+    "broken", ["optuna.Study.add_trial", "agents.registry.prove", "agents.runs.training.forget_files"]
+)
 def test_a_crash_between_files_rows_and_study_loses_nothing(quick, monkeypatch, broken):
     run = make_run(make_agent())
     with monkeypatch.context() as patch:

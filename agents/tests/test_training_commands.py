@@ -8,13 +8,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agents import ray_workers, workforce
 from agents.models import TrainingRun
-from agents.ray_workers import RayMissing, RayWorkers
+from agents.runs.training import TrainingFailed, train
+from agents.studies import ray_workers, workforce
+from agents.studies.ray_workers import RayMissing, RayWorkers
+from agents.studies.workforce import MOST_CRASHES, WorkersFail
 from agents.tests.desk import make_agent, make_run
 from agents.tests.worlds import configuration
-from agents.training import TrainingFailed, train
-from agents.workforce import MOST_CRASHES, WorkersFail
 
 HUGE = "100000000000000000000"
 
@@ -40,7 +40,7 @@ HUGE = "100000000000000000000"
     ],
 )
 def test_wrong_words_are_one_clear_line(words, message, monkeypatch, tmp_path):
-    monkeypatch.setattr("agents.training_backends.DEVICES", tmp_path)
+    monkeypatch.setattr("agents.training_pages.training_backends.DEVICES", tmp_path)
     make_agent()
     with pytest.raises(CommandError) as caught:
         call_command(*words)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from agents import training_curves
 from agents.models import TrainingPoint, TrainingRun, Trial
-from agents.training_words import part_words, series_words
+from agents.training_pages import training_curves
+from agents.training_pages.training_words import part_words, series_words
 from tests import factories
 
 pytestmark = pytest.mark.django_db

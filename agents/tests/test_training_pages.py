@@ -7,7 +7,7 @@ import pytest
 from django.urls import reverse
 
 from agents.models import AgentConfiguration, ModelVersion, TrainingPlan, TrainingPoint, TrainingRun, Trial
-from agents.training_rows import RunView, main_run
+from agents.training_pages.training_rows import RunView, main_run
 from core.models import Event, JobRow
 from tests import factories
 
@@ -144,7 +144,7 @@ def test_the_queue_shows_who_is_next_when_and_why(operator, desk, run):
 )
 def test_every_wish_reaches_its_function_and_is_said(operator, run, monkeypatch, action, called):
     asked = []
-    monkeypatch.setattr(f"agents.control.{called}", lambda row, *, actor: asked.append((row.pk, actor)))
+    monkeypatch.setattr(f"agents.runs.control.{called}", lambda row, *, actor: asked.append((row.pk, actor)))
     response = operator.post(f"/training/{run.pk}/{action}/", follow=True)
     assert asked == [(run.pk, "olga")] and f"Run {run.pk} " in text(response)
 
@@ -153,13 +153,13 @@ def test_a_refused_wish_says_why(operator, run, monkeypatch):
     def refuse(row, *, actor):
         raise ValueError("it is finished, so there is nothing to pause")
 
-    monkeypatch.setattr("agents.control.pause_training", refuse)
+    monkeypatch.setattr("agents.runs.control.pause_training", refuse)
     page = text(operator.post(f"/training/{run.pk}/pause/", follow=True))
     assert f"Run {run.pk} was left as it was: It is finished, so there is nothing to pause." in page
 
 
 def test_a_button_of_the_head_answers_with_the_head(operator, run, monkeypatch):
-    monkeypatch.setattr("agents.control.pause_training", lambda row, *, actor: None)
+    monkeypatch.setattr("agents.runs.control.pause_training", lambda row, *, actor: None)
     data = {"panel": "training-head"}
     page = text(operator.post(f"/training/{run.pk}/pause/", data, headers={"HX-Request": "true"}))
     assert page.lstrip().startswith('<div class="run-head"') and "was asked to pause" in page
@@ -227,8 +227,10 @@ def test_unchanged_settings_stay_the_same_version(operator, desk):
     ],
 )
 def test_what_is_wrong_is_said_at_its_field(operator, desk, monkeypatch, tmp_path, values, words):
-    monkeypatch.setattr("agents.training_backends.DEVICES", tmp_path)
-    monkeypatch.setattr("agents.training_backends.find_spec", lambda name: True)  # the extra may be missing here
+    monkeypatch.setattr("agents.training_pages.training_backends.DEVICES", tmp_path)
+    monkeypatch.setattr(
+        "agents.training_pages.training_backends.find_spec", lambda name: True
+    )  # the extra may be missing here
     before = TrainingRun.objects.count()
     response = operator.post("/training/new/", form(**values))
     assert response.status_code == 422 and words in text(response).replace("&#x27;", "'")

@@ -9,10 +9,10 @@ import psutil
 import pytest
 from django.conf import settings as django_settings
 
-from agents import control
 from agents.models import ModelVersion, TrainingRun, Trial
+from agents.runs import control
+from agents.runs.training import train
 from agents.tests.desk import make_agent, make_run
-from agents.training import train
 from core.models import JobRow
 from core.processes import wait_until
 from core.tests.job_processes import reaches, test_database_url

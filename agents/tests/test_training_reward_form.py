@@ -5,14 +5,14 @@ from dataclasses import fields
 import pytest
 from django.urls import reverse
 
+from agents.environment.randomise import RandomiseSettings
+from agents.environment.rewards import RewardSettings
 from agents.models import TrainingRun
-from agents.randomise import RandomiseSettings
-from agents.rewards import RewardSettings
-from agents.run_words import differences, episode_words, reward_of_run, variation_words
-from agents.search import WEIGHT, reward_weights
-from agents.training_forms import StartForm
-from agents.training_more import PLACES
-from agents.training_words import REWARDS
+from agents.studies.search import WEIGHT, reward_weights
+from agents.training_pages.run_words import differences, episode_words, reward_of_run, variation_words
+from agents.training_pages.training_forms import StartForm
+from agents.training_pages.training_more import PLACES
+from agents.training_pages.training_words import REWARDS
 from tests import factories
 
 pytestmark = pytest.mark.django_db

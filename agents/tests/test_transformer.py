@@ -6,7 +6,7 @@ import torch
 
 from agents.networks.spec import HeadSpec, NetworkSpec
 from agents.networks.transformer import QUIET, Transformer
-from agents.policy import ServedPolicy
+from agents.policies.policy import ServedPolicy
 from agents.tests import networks
 from agents.tests.test_encoders import N_FEATURES, encoder, observations
 

@@ -10,12 +10,12 @@ from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3 import PPO, SAC
 
-from agents.batch_env import BatchEnv
-from agents.env import EnvConfig, TradingEnv
-from agents.rewards import COMPONENT_NAMES
+from agents.environment.batch_env import BatchEnv
+from agents.environment.env import EnvConfig, TradingEnv
+from agents.environment.rewards import COMPONENT_NAMES
+from agents.environment.vec_env import DeskVecEnv
+from agents.environment.vector_env import DeskVectorEnv
 from agents.tests.markets import random_actions, stormy
-from agents.vec_env import DeskVecEnv
-from agents.vector_env import DeskVectorEnv
 
 
 def batch(n: int = 8, **changes) -> BatchEnv:

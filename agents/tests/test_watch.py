@@ -3,8 +3,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from agents.environment.rewards import COMPONENT_NAMES
 from agents.learners.watch import Watch, WatchedVecEnv
-from agents.rewards import COMPONENT_NAMES
 from agents.tests.copies import SignVecEnv
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents import machine, ray_workers, workforce
-from agents.ray_workers import RayMissing, RayWorkers
-from agents.workforce import LocalWorkers, WorkersFail, n_workers, workforce_for
+from agents.studies import machine, ray_workers, workforce
+from agents.studies.ray_workers import RayMissing, RayWorkers
+from agents.studies.workforce import LocalWorkers, WorkersFail, n_workers, workforce_for
 from core.processes import wait_until
 
 

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from agents import own_state
 from agents.configuration import AgentSettings, parse
-from agents.dataset import Dataset, prepare
-from agents.env import Market
-from agents.features import FeatureSpec
-from agents.normaliser import Normaliser
-from agents.own_state import OwnSpec
-from agents.policy import ServedPolicy
+from agents.environment import own_state
+from agents.environment.env import Market
+from agents.environment.own_state import OwnSpec
+from agents.policies.features import FeatureSpec
+from agents.policies.normaliser import Normaliser
+from agents.policies.policy import ServedPolicy
+from agents.runs.dataset import Dataset, prepare
 from core.simulation.rules import MarketRules
 from marketdata.series import BarSeries
 

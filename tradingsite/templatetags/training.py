@@ -7,7 +7,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 
-from agents.training_words import parameter_words
+from agents.training_pages.training_words import parameter_words
 from tradingsite.pictures import number
 from tradingsite.templatetags.desk import MINUS, UNKNOWN, compact
 

@@ -31,8 +31,8 @@ class Command(DeskCommand):
             state = run.get_state_display() if ended else run.get_desired_state_display()
             raise CommandError(f"training run {run.pk} is {state}, so it has no trials to carry out")
         # Imported here: torch takes seconds, which a wrong id should not cost.
-        from agents.run_data import TrainingFailed
-        from agents.study_process import Orphaned, work
+        from agents.runs.run_data import TrainingFailed
+        from agents.studies.study_process import Orphaned, work
 
         told, orphaned = _Told(), Orphaned(options["parent"])
         try:

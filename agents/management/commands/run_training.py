@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from agents.configuration import ConfigurationError
 from agents.models import TrainingRun
-from agents.queue import advance_quietly, end_canceled
 from agents.registry import ModelRefused
-from agents.run_files import forget_files
+from agents.runs.queue import advance_quietly, end_canceled
+from agents.runs.run_files import forget_files
 from core.commands import DeskCommand
 from core.jobs import Job, JobFailedError, LockLostError, hold
 from core.models import JobRow
@@ -58,9 +58,9 @@ def run_job(job: Job) -> None:
 def _train(job: Job, run: TrainingRun) -> bool:
     """Train until the end or the next wish. Returns: whether a version was made."""
     # Imported here: torch takes seconds, which a wrong id or a finished run should not cost.
-    from agents.learning import TrainingPaused, TrainingStopped
-    from agents.run_wish import OperatorsWish
-    from agents.training import TrainingFailed, train
+    from agents.runs.learning import TrainingPaused, TrainingStopped
+    from agents.runs.run_wish import OperatorsWish
+    from agents.runs.training import TrainingFailed, train
 
     job.beat(JobRow.State.RUNNING)
     wish = OperatorsWish(run.pk, lambda: job.shutting_down)

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from agents import control
 from agents.models import Agent, TrainingRun
-from agents.new_run import RunWish
-from agents.training_settings import BACKENDS, TEST_TRIALS
+from agents.runs import control
+from agents.runs.new_run import RunWish
+from agents.training_pages.training_settings import BACKENDS, TEST_TRIALS
 from core.commands import DeskCommand
 from core.operators import terminal_actor
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from agents import control, run_files
 from agents.models import TrainingRun
+from agents.runs import control, run_files
 from core.commands import DeskCommand
 from core.operators import terminal_actor
 
 N_NAMED = 5  # runs that a wrong number is answered with
-# The function in agents/control.py, and what is said when it was done.
+# The function in runs/control.py, and what is said when it was done.
 ACTIONS = {
     "pause": (control.pause_training, "pauses; everything under way is kept"),
     "resume": (control.resume_training, "goes on where it was"),

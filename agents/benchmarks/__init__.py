@@ -1,0 +1,1 @@
+"""Benches of the training room, beside the peers'."""

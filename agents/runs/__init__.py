@@ -1,0 +1,1 @@
+"""Training runs: what they learn from, how they go on, end and publish."""

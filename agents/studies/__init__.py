@@ -1,0 +1,1 @@
+"""Studies: what is drawn, learned and compared before a training may publish anything."""
