@@ -94,7 +94,7 @@ def test_the_code_of_a_fingerprint_reaches_from_the_lesson_to_every_learner_and_
     changed = ""
     monkeypatch.setattr(Path, "read_bytes", reading)
     before = checkpoint.code_fingerprint.__wrapped__(*CODE)
-    for name in ("learning.py", "learners/fast_ppo.py", "learners/off_policy.py", "networks/transformer.py"):
+    for name in ("runs/learning.py", "learners/fast_ppo.py", "learners/off_policy.py", "networks/transformer.py"):
         assert f"agents/{name}" in reached
     assert {"agents/algorithms/sac.py", "core/simulation/kernel/advance.py", "core/files.py"} <= reached
     assert not any(name.startswith("agents/tests") or "views" in name for name in reached)

@@ -273,7 +273,7 @@ def test_who_can_run_there():
 
 
 def test_reading_the_table_of_algorithms_imports_no_jax():
-    code = "import sys; from agents import algorithms; algorithms.names(); from agents import backends, learning\n"
+    code = "import sys; from agents import algorithms; algorithms.names(); from agents.runs import backends, learning\n"
     code += "backends.check('tpu', 'ppo'); print('jax' in sys.modules, 'sbx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["False", "False"]
