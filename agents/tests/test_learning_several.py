@@ -200,6 +200,7 @@ def test_an_input_that_becomes_nan_is_named_with_its_instrument() -> None:
     learner.close()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db
 def test_what_the_documentation_shows_works(settings: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings.LOCAL_DIR = tmp_path
