@@ -49,9 +49,9 @@ REWARD_KINDS = {
 BACKENDS = {"cpu": "CPU", "cuda": "GPU", "tpu": "TPU"}
 LOSSES = {
     "policy_gradient_loss": "policy", "policy_loss": "policy", "actor_loss": "policy", "value_loss": "value",
-    "critic_loss": "value", "entropy_loss": "entropy", "entropy": "entropy", "ent_coef_loss": "loss of the entropy weight",
-    "ent_coef": "entropy weight", "approx_kl": "change of the policy", "clip_fraction": "updates cut off",
-    "td_error": "surprise", "q_loss": "value", "loss": "loss",
+    "critic_loss": "value", "entropy_loss": "entropy", "entropy": "entropy",
+    "ent_coef_loss": "loss of the entropy weight", "ent_coef": "entropy weight", "approx_kl": "change of the policy",
+    "clip_fraction": "updates cut off", "td_error": "surprise", "q_loss": "value", "loss": "loss",
 }  # fmt: skip
 PARAMETERS = {
     "width": "Neurons per layer", "depth": "Layers", "gamma": "Discount", "ent_coef": "Entropy weight",
