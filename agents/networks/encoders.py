@@ -4,6 +4,8 @@ An observation is (window * n_features + n_own,): the rows of features, oldest b
 An encoder over the window sums the rows up; own state goes past it, for only its newest value is known.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 
 from agents.networks.spec import LSTM, MLP, RECURRENT, TCN, NetworkSpec
@@ -16,7 +18,7 @@ ACTIVATIONS: dict[str, type[torch.nn.Module]] = {
 }
 
 
-class WindowEncoder(torch.nn.Module):
+class WindowEncoder(torch.nn.Module, ABC):
     """Cuts an observation into window and own state, and joins the window's summary with the own state again.
 
     A kind of encoder says what the summary (B, n_summary) of a window (B, W, n_features) is.
@@ -37,9 +39,9 @@ class WindowEncoder(torch.nn.Module):
         own = observations[:, self.window * self.n_features :]
         return torch.cat([self.summary(self.rows(observations)), own], dim=1)
 
+    @abstractmethod
     def summary(self, rows: torch.Tensor) -> torch.Tensor:
         """What the body learns of a window (B, W, n_features)."""
-        raise NotImplementedError("a kind of encoder says what its summary is")
 
 
 class IdentityEncoder(torch.nn.Module):

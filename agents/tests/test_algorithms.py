@@ -24,8 +24,8 @@ from agents.algorithms.registry import Algorithm, register
 
 
 def make(request):
-    """A learner for the request."""
-    raise NotImplementedError(request.seed)
+    """A coin learns nothing: it is only ever listed."""
+    raise ValueError(f"a coin cannot learn, asked to with seed {request.seed}")
 
 
 register(

@@ -15,23 +15,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def desk():
-    return factories.desk()
-
-
-@pytest.fixture
-def operator(client):
-    client.force_login(factories.operator())
-    return client
-
-
-@pytest.fixture
-def viewer(client):
-    client.force_login(factories.viewer())
-    return client
-
-
-@pytest.fixture
 def run(desk) -> TrainingRun:
     """A run at work."""
     return factories.training_run(desk.ndx, finished=False, progress=0.37)

@@ -13,20 +13,8 @@ from agents.training_pages.run_words import differences, episode_words, reward_o
 from agents.training_pages.training_forms import StartForm
 from agents.training_pages.training_more import PLACES
 from agents.training_pages.training_words import REWARDS
-from tests import factories
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def desk():
-    return factories.desk()
-
-
-@pytest.fixture
-def operator(client):
-    client.force_login(factories.operator())
-    return client
 
 
 def text(response) -> str:

@@ -41,23 +41,6 @@ PANELS = [
 ]
 
 
-@pytest.fixture
-def desk():
-    return factories.desk()
-
-
-@pytest.fixture
-def operator(client):
-    client.force_login(factories.operator())
-    return client
-
-
-@pytest.fixture
-def viewer(client):
-    client.force_login(factories.viewer())
-    return client
-
-
 @pytest.mark.parametrize(("address", "words"), PAGES.items())
 def test_an_empty_page_says_what_will_be_here(operator, address, words):
     response = operator.get(address)

@@ -34,8 +34,8 @@ def test_trades_of_a_csv_file(tmp_path):
         csv(
             tmp_path,
             "timestamp,symbol,exchange,cond,size,price,corr\n"
-            "2018-01-02T14:30:00.043Z,XXX,K,F I,100,158.30,0\n"
-            "2018-01-02 09:30:01.5-05:00,XXX,,,2,158.31,0\n",
+            "2018-01-02T14:30:00.043Z,ACME,K,F I,100,158.30,0\n"
+            "2018-01-02 09:30:01.5-05:00,ACME,,,2,158.31,0\n",
         )
     )
     assert (chunk.n_rows, chunk.bad, chunk.problems) == (2, {}, [])
